@@ -1,0 +1,212 @@
+"""python -m tinygrad_lite demo digits|moons: train a network made of scalars, here and now."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from . import data, nn, optim
+from .draw import draw_dot
+from .engine import Value, no_grad
+from .io import save
+from .train import History, fit
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit status."""
+    options = _parse(arguments)
+    out = Path(options.out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        print(f"tinygrad_lite demo: cannot write into {out}: {error.strerror}", file=sys.stderr)
+        return 2
+    try:
+        import matplotlib
+
+        matplotlib.use("Agg")
+        (_digits if options.what == "digits" else _moons)(options, out)
+    except ImportError as error:
+        print(f"tinygrad_lite demo: {error}", file=sys.stderr)
+        return 1
+    except FloatingPointError as error:
+        print(f"tinygrad_lite demo: training failed: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ntinygrad_lite demo: stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = _Parser(prog="tinygrad_lite", description="Neural networks made of scalars, to look into.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="demo")
+    demo = commands.add_parser(
+        "demo",
+        help="train a network on real digits or on two moons",
+        description=(
+            "Trains a small neural network in which every weight, product and sum is one Value, shows how "
+            "the loss falls, and writes pictures and the trained model into a folder."
+        ),
+        epilog="Nothing is downloaded: the digits come with scikit-learn, the moons are computed.",
+    )
+    demo.add_argument(
+        "what",
+        choices=["digits", "moons"],
+        help="digits: 1,797 real handwritten digits, 8 x 8 pixels, ten classes; "
+        "moons: 100 points on two interleaved half circles, two classes",
+    )
+    demo.add_argument(
+        "--epochs", type=_whole, metavar="N", help="how often to go through the data (digits: 8, moons: 100)"
+    )
+    demo.add_argument(
+        "--lr", type=_positive, metavar="RATE", help="learning rate: how far each step goes (digits: 0.2, moons: 1.0)"
+    )
+    demo.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="another seed, other random weights and shuffles (default: 0)"
+    )
+    demo.add_argument(
+        "--out", metavar="FOLDER", help="where to write pictures and model (default: demo-digits or demo-moons)"
+    )
+    options = parser.parse_args(arguments)
+    if options.out is None:
+        options.out = f"demo-{options.what}"
+    return options
+
+
+def _digits(options: argparse.Namespace, out: Path) -> None:
+    from . import plot
+
+    X, y = data.digits()
+    X_train, y_train, X_test, y_test = data.split(X, y, seed=options.seed)
+    model = nn.MLP(64, [32, 10], activation="tanh", seed=options.seed)
+    print(f"{model}\ntraining on {len(X_train)} digits, {len(X_test)} held out")
+    epochs = options.epochs or 8
+    steps = epochs * -(-len(X_train) // 32)
+    history = _train(
+        model,
+        lambda x, k: nn.cross_entropy(model(x), k),
+        optim.SGD(model.parameters(), lr=options.lr or 0.2, momentum=0.9),
+        X_train, y_train, epochs, options,
+        batch_size=32,
+        schedule=optim.schedules.cosine(options.lr or 0.2, steps),
+    )  # fmt: skip
+    with no_grad():
+        scores = [[z.data for z in model(x)] for x in X_test]
+    guesses = [s.index(max(s)) for s in scores]
+    _report(model, history, nn.accuracy(scores, y_test), out)
+    wrong = [i for i, (guess, k) in enumerate(zip(guesses, y_test)) if guess != k]
+    sheet = plot.digits(
+        [X_test[i] for i in wrong[:40]], [f"{y_test[i]}, read as {guesses[i]}" for i in wrong[:40]], columns=6
+    )
+    _figure(sheet.flat[0], out / "misread.png", f"{len(wrong)} of {len(y_test)} held-out digits misread")
+    _neuron(
+        model.layers[1].neurons[0], [Value(t.data, f"x{i}") for i, t in enumerate(model.layers[0](X_test[0])[:6])], out
+    )
+
+
+def _moons(options: argparse.Namespace, out: Path) -> None:
+    from . import plot
+
+    X, y = data.moons(100, noise=0.1, seed=options.seed)
+    X_test, y_test = data.moons(400, noise=0.1, seed=options.seed + 1)
+    model = nn.MLP(2, [16, 16, 1], seed=options.seed)
+    print(f"{model}\ntraining on {len(X)} points, {len(X_test)} held out")
+    epochs = options.epochs or 100
+    parameters = model.parameters()
+    lr = options.lr or 1.0
+    history = _train(
+        model,
+        lambda x, side: nn.hinge(model(x), side),
+        optim.SGD(parameters, lr=lr),
+        X, y, epochs, options,
+        schedule=optim.schedules.linear(lr, epochs, end=lr / 10),
+        penalty=lambda: nn.l2(parameters, 1e-4),
+    )  # fmt: skip
+    with no_grad():
+        scores = [model(x) for x in X_test]
+    _report(model, history, nn.accuracy(scores, y_test), out)
+    _figure(plot.decision_boundary(model, X, y), out / "decision_boundary.png", "two moons: where the score is 0")
+    _neuron(model.layers[0].neurons[0], [Value(X[0][0], "x1"), Value(X[0][1], "x2")], out)
+
+
+def _train(
+    model: nn.MLP,
+    loss: Callable[[Any, Any], Any],
+    opt: optim.Optimizer,
+    X: Sequence[Any],
+    y: Sequence[Any],
+    epochs: int,
+    options: argparse.Namespace,
+    **fit_options: Any,
+) -> History:
+    """fit, with a bar that also shows the accuracy on (a part of) the training data."""
+    from tqdm import tqdm
+
+    with tqdm(total=epochs, unit="epoch") as bar:
+
+        def show(epoch: int, history: History) -> None:
+            some = range(0, len(X), -(-len(X) // 200))
+            with no_grad():
+                share = nn.accuracy([model(X[i]) for i in some], [y[i] for i in some])
+            bar.set_postfix(loss=f"{history.loss[-1]:.4f}", accuracy=f"{share:.1%}", refresh=False)
+            bar.update(epoch - bar.n)
+
+        return fit(loss, opt, X, y, epochs=epochs, seed=options.seed, callback=show, progress=False, **fit_options)
+
+
+def _report(model: nn.MLP, history: History, accuracy: float, out: Path) -> None:
+    from . import plot
+
+    print(f"held-out accuracy {accuracy:.1%} after {history.steps} steps in {history.seconds:.1f} s")
+    _figure(plot.history(history), out / "loss.png", "the loss on the way")
+    save(model, out / "model.safetensors")
+    print(f"wrote {out / 'model.safetensors'}")
+
+
+def _neuron(neuron: nn.Neuron, x: Sequence[Value], out: Path) -> None:
+    """The picture of one neuron on one example, forward and backward."""
+    part = nn.Neuron(len(x), neuron.activation)
+    for i, (mine, w) in enumerate(zip(part.w, neuron.w)):
+        mine.data, mine.label = w.data, f"w{i + 1}"
+    part.b.data, part.b.label = neuron.b.data, "b"
+    result = part(x)
+    result.label = "out"
+    result.backward()
+    path = draw_dot(result).render(out / "neuron", cleanup=True)
+    print(f"wrote {path}")
+
+
+def _figure(ax: Any, path: Path, title: str) -> None:
+    ax.figure.suptitle(title, fontsize=11)
+    ax.figure.savefig(path, dpi=130)
+    print(f"wrote {path}")
+
+
+def _whole(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"a whole number of at least 1 expected, got {text}")
+    return value
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0.0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"a number above 0 expected, got {text}")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

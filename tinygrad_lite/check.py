@@ -1,0 +1,78 @@
+"""Is this gradient right? Derivatives compared with finite differences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .engine import Value, grad
+from .ops import Op
+
+
+def gradcheck(
+    f: Callable[..., Any], inputs: Sequence[float], h: float = 1e-6, rtol: float = 1e-6, atol: float = 1e-8
+) -> bool:
+    """True where backward and `grad` give the gradient of f at these inputs; else AssertionError that
+    says which input, what was got and what was expected.
+
+    f: a function of len(inputs) Values to one Value, smooth there. The expected derivative is a central
+    difference (f(x + h) - f(x - h)) / 2h, extrapolated from h and h/2: error O(h^4) + O(eps / h); h is
+    in the units of x, relative for |x| > 1.
+
+    >>> gradcheck(lambda a, b: (a * b).tanh(), [0.5, -1.0])
+    True
+    """
+    values = [Value(x) for x in inputs]
+    out = f(*values)
+    if not isinstance(out, Value):
+        raise TypeError(f"gradcheck expects a function that returns one Value, got {out!r}")
+    out.backward()
+    replayed = grad(out, values)
+    for i, value in enumerate(values):
+        expected = _difference(f, inputs, i, h)
+        for how, got in ("backward", value.grad), ("grad", replayed[i].data):
+            close = abs(got - expected) <= atol + rtol * max(abs(got), abs(expected))
+            assert close or (math.isnan(got) and math.isnan(expected)), (
+                f"d f / d input {i} at {list(inputs)}: {how} gives {got!r}, the central difference {expected!r}"
+            )
+    return True
+
+
+def check_op(op: Op, inputs: Sequence[float], order: int = 2, rtol: float = 1e-5) -> bool:
+    """True where the partials of an operation, and their own derivatives up to `order`, agree with
+    central differences at these flat operands; else AssertionError.
+
+    >>> from tinygrad_lite.ops import tanh
+    >>> check_op(tanh, [0.3])
+    True
+    """
+
+    def derivative(order: int, path: tuple[int, ...]) -> Callable[..., Any]:
+        def f(*xs: Value) -> Any:
+            out = Value.record(op, xs)
+            for i in path:
+                (out,) = grad(out, [xs[i]])
+            return out
+
+        return f
+
+    paths: list[tuple[int, ...]] = [()]
+    for _ in range(order):
+        for path in paths:
+            gradcheck(derivative(order, path), inputs, h=1e-5, rtol=rtol, atol=1e-7)
+        paths = [(*path, i) for path in paths for i in range(len(inputs))]
+    return True
+
+
+def _difference(f: Callable[..., Any], inputs: Sequence[float], i: int, h: float) -> float:
+    def central(h: float) -> float:
+        sides = []
+        for shift in h, -h:
+            at = [Value(x + shift if j == i else x) for j, x in enumerate(inputs)]
+            sides.append((f(*at).data, at[i].data))
+        (above, x_above), (below, x_below) = sides
+        return float((above - below) / (x_above - x_below))  # the step as rounded, not as asked for
+
+    h *= max(1.0, abs(inputs[i])) * 100  # Richardson's O(h^4) allows, and rounding asks for, a larger h
+    return (4.0 * central(h / 2) - central(h)) / 3.0

@@ -1,0 +1,51 @@
+"""Pictures of computation graphs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..engine import Value
+from .graph import picture
+
+if TYPE_CHECKING:
+    from .dot import Drawing
+
+__all__ = ["draw_dot"]
+
+
+def draw_dot(
+    root: Value,
+    format: str = "svg",
+    rankdir: str = "LR",
+    expand: bool = False,
+    edges: bool = True,
+    limit: int = 500,
+) -> Drawing:
+    """The graph that root was made from, as a graphviz.Digraph that shows itself in a notebook.
+
+    A record per Value: label, data, and its gradient ("-" where no backward pass has come by); a round
+    node per operation; on every edge the local derivative d result / d operand (edges=False: without).
+    rankdir: "LR" (left to right) or "TB" (top to bottom). expand: draw a `dot` as its products and sum.
+    limit: the most nodes that are drawn; ValueError beyond.
+
+    `.render("name")` and `.pipe()` write files with Graphviz's `dot` program; where that is not
+    installed a layout of our own writes SVG.
+    """
+    if not isinstance(root, Value):
+        what = "a list: draw one of them, or their total(...)" if isinstance(root, (list, tuple)) else repr(root)
+        raise TypeError(f"draw_dot expects a Value, got {what}")
+    if rankdir not in ("LR", "TB"):
+        raise ValueError(f'rankdir is "LR" or "TB", got {rankdir!r}')
+    try:
+        from .dot import Drawing
+    except ImportError:
+        raise ImportError("drawing needs the graphviz package: pip install graphviz") from None
+    return Drawing(picture(root, rankdir, expand, edges, limit), format)
+
+
+def __getattr__(name: str) -> Any:  # keeps `import tinygrad_lite` free of graphviz
+    if name == "Drawing":
+        from .dot import Drawing
+
+        return Drawing
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

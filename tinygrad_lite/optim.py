@@ -1,0 +1,279 @@
+"""Gradient descent and its relatives: each rule is one formula on scalars.
+
+`update(p, g, lr, t, *state) -> (p, *state)` is written once, with the operations of the table.
+`step()` runs it on floats; the compiler records it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import repeat
+from typing import Any
+
+from . import ops
+
+
+class Optimizer:
+    """Base of all: keeps parameters, learning rate and state; a subclass writes `update`.
+
+    params: Values. lr: the learning rate eta, in parameter units per gradient unit.
+    state_size: how many numbers `update` carries from step to step for each parameter; they start at 0.
+
+    >>> class SignDescent(Optimizer):
+    ...     def update(self, p, g, lr, t):
+    ...         return (p - lr * ops.sign(g),)
+    """
+
+    state_size = 0
+
+    def __init__(self, params: Iterable[Any], lr: float) -> None:
+        self.params = list(params)
+        if not self.params:
+            raise ValueError(f"{type(self).__name__} got no parameters: give it model.parameters()")
+        for i, p in enumerate(self.params):
+            if not hasattr(p, "local_grads"):
+                raise TypeError(f"{type(self).__name__} expects a list of Values, got {p!r} at place {i}")
+        if len(set(self.params)) < len(self.params):
+            first = next(i for i, p in enumerate(self.params) if p in set(self.params[:i]))
+            raise ValueError(
+                f"parameter {first} is in the list twice and would be updated twice; model.parameters() gives each once"
+            )
+        self.lr = _not_negative("lr", lr)
+        self.t = 0  # steps made
+        self.state = [(0.0,) * self.state_size] * len(self.params)
+
+    def update(self, p: Any, g: Any, lr: Any, t: Any, *state: Any) -> tuple[Any, ...]:
+        """The new parameter and state, from parameter p, gradient g, learning rate, step number t = 1,
+        2, ... and the old state. Made of operations: the compiler runs it on placeholders."""
+        raise NotImplementedError(f"{type(self).__name__} has no update(p, g, lr, t, *state) -> (p, *state)")
+
+    def step(self) -> None:
+        """Moves every parameter by its gradient. FloatingPointError, and nothing moved, where a
+        gradient or a new parameter is not finite."""
+        news, states = [], []
+        for i, (p, state) in enumerate(zip(self.params, self.state)):
+            if not math.isfinite(p.grad):
+                raise FloatingPointError(
+                    f"the gradient of {self._name(i)} is {p.grad}; nothing was updated. "
+                    "`with anomaly():` around forward and backward pass finds where it was born"
+                )
+            new, *rest = self.update(p.data, p.grad, self.lr, self.t + 1.0, *state)
+            if not math.isfinite(new):
+                raise FloatingPointError(
+                    f"{self._name(i)} would become {new} (from {p.data:g}, gradient {p.grad:g}, lr "
+                    f"{self.lr:g}); nothing was updated. A smaller lr is the usual cure"
+                )
+            news.append(new)
+            states.append(tuple(rest))
+        self.state, self.t = states, self.t + 1
+        _assign(self.params, news)
+
+    def zero_grad(self) -> None:
+        """Forget the gradients, as before every backward pass of a training step."""
+        for p in self.params:
+            p.zero_grad()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a later run needs to go on: {"lr": ..., "t": steps made, "state": per parameter}."""
+        return {"lr": self.lr, "t": self.t, "state": [list(s) for s in self.state]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from a `state_dict`; ValueError, and nothing changed, where it does not fit."""
+        shape, got = (len(self.params), self.state_size), [len(s) for s in state["state"]]
+        if got != [self.state_size] * len(self.params):
+            raise ValueError(
+                f"{type(self).__name__} keeps {shape[1]} numbers for each of {shape[0]} parameters, got a "
+                f"state for {len(got)} parameters with {sorted(set(got))} numbers each"
+            )
+        numbers = [tuple(map(ops.as_float, s)) for s in state["state"]]
+        self.lr, self.t, self.state = _not_negative("lr", state["lr"]), int(state["t"]), numbers
+
+    def _name(self, i: int) -> str:
+        label = self.params[i].label
+        return f"parameter {i}" + (f" ({label!r})" if label else "")
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent with momentum, in PyTorch's form: v <- mu v + (1 - dampening) g,
+    w <- w - lr v (heavy ball, Polyak 1964); nesterov: w <- w - lr (g + mu v) (Sutskever et al. 2013).
+
+    v starts at 0. The lectures' w <- w - gamma eta g + (1 - gamma) (w - w_before) is
+    momentum = dampening = 1 - gamma. weight_decay: adds weight_decay * w to the gradient.
+    average_gradients: T moves by the mean of the last T gradients (lecture 12).
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+        average_gradients: int = 1,
+    ) -> None:
+        self.momentum = _not_negative("momentum", momentum)
+        self.dampening = ops.as_float(dampening)
+        self.weight_decay = _not_negative("weight_decay", weight_decay)
+        self.nesterov = nesterov
+        self.average_gradients = average_gradients
+        if nesterov and (momentum == 0.0 or dampening != 0.0):
+            raise ValueError("nesterov needs a momentum above 0 and no dampening")
+        if not isinstance(average_gradients, int) or average_gradients < 1:
+            raise ValueError(f"average_gradients is a number of steps, at least 1, got {average_gradients!r}")
+        self.state_size = (momentum != 0.0) + (average_gradients - 1)
+        super().__init__(params, lr)
+
+    def update(self, p: Any, g: Any, lr: Any, t: Any, *state: Any) -> tuple[Any, ...]:
+        if self.weight_decay:
+            g = g + self.weight_decay * p
+        velocity, before = (state[:1], state[1:]) if self.momentum else ((), state)
+        if before:  # the last T - 1 gradients, newest first
+            before, g = (g, *before[:-1]), ops.total((g, *before)) / ops.minimum(t, self.average_gradients)
+        if not self.momentum:
+            return (p - lr * g, *before)
+        v = self.momentum * velocity[0] + (1.0 - self.dampening) * g
+        move = g + self.momentum * v if self.nesterov else v
+        return (p - lr * move, v, *before)
+
+
+class Adam(Optimizer):
+    """Steps of about lr, scaled by running means of g and g^2 (Kingma and Ba 2015, algorithm 1)."""
+
+    state_size = 2
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 0.001,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        self.beta1, self.beta2 = betas
+        for name, beta in ("betas[0]", self.beta1), ("betas[1]", self.beta2):
+            if not 0.0 <= beta < 1.0:
+                raise ValueError(f"{name} is at least 0 and below 1, got {beta!r}")
+        self.eps = _not_negative("eps", eps)
+        self.weight_decay = _not_negative("weight_decay", weight_decay)
+        super().__init__(params, lr)
+
+    def update(self, p: Any, g: Any, lr: Any, t: Any, *state: Any) -> tuple[Any, ...]:
+        if self.weight_decay:
+            g = g + self.weight_decay * p
+        m, v = state
+        m = self.beta1 * m + (1.0 - self.beta1) * g
+        v = self.beta2 * v + (1.0 - self.beta2) * g * g
+        unbiased_m = m / (1.0 - ops.power(self.beta1, t))
+        unbiased_v = v / (1.0 - ops.power(self.beta2, t))
+        return p - lr * unbiased_m / (ops.sqrt(unbiased_v) + self.eps), m, v
+
+
+class AdamW(Adam):
+    """Adam with weight decay applied to the weights, not to the gradient (Loshchilov and Hutter 2019)."""
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 0.001,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        super().__init__(params, lr, betas, eps)
+        self.decay = _not_negative("weight_decay", weight_decay)
+
+    def update(self, p: Any, g: Any, lr: Any, t: Any, *state: Any) -> tuple[Any, ...]:
+        return super().update(p - lr * self.decay * p, g, lr, t, *state)
+
+
+class WeightAverage:
+    """The mean of the parameters over the last T steps, which is quieter than the last step alone
+    (Polyak and Juditsky 1992).
+
+    >>> from tinygrad_lite import Value
+    >>> w = Value(1.0)
+    >>> average = WeightAverage([w], last=2)
+    >>> for w.data in 1.0, 2.0, 4.0:
+    ...     average.update()
+    >>> with average.applied():
+    ...     w.data
+    3.0
+    >>> w.data
+    4.0
+    """
+
+    def __init__(self, params: Iterable[Any], last: int) -> None:
+        if not isinstance(last, int) or last < 1:
+            raise ValueError(f"last is a number of steps, at least 1, got {last!r}")
+        self.params = list(params)
+        self.past: deque[list[float]] = deque(maxlen=last)
+
+    def update(self) -> None:
+        """Notes the parameters as they are: call it after each step."""
+        self.past.append([p.data for p in self.params])
+
+    def mean(self) -> list[float]:
+        """The mean of each parameter over the noted steps."""
+        if not self.past:
+            raise ValueError("nothing to average yet: call update() after each step")
+        return [ops.mean(column) for column in zip(*self.past)]
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """`with average.applied():` the parameters are their means; afterwards as before."""
+        before = [p.data for p in self.params]
+        _assign(self.params, self.mean())
+        try:
+            yield
+        finally:
+            _assign(self.params, before)
+
+
+class schedules:
+    """Learning rates over time: each gives a function of the steps already made, t = 0, 1, 2, ...
+
+    >>> warm = schedules.step_decay(0.1, every=100, factor=0.5)
+    >>> warm(0), warm(99), warm(100)
+    (0.1, 0.1, 0.05)
+    """
+
+    @staticmethod
+    def constant(lr: float) -> Callable[[int], float]:
+        """lr, always."""
+        return lambda t: lr
+
+    @staticmethod
+    def step_decay(lr: float, every: int, factor: float = 0.1) -> Callable[[int], float]:
+        """lr times factor after every so many steps."""
+        return lambda t: lr * factor ** (t // every)
+
+    @staticmethod
+    def inverse_time(lr: float, half_after: float) -> Callable[[int], float]:
+        """lr / (1 + t / half_after), the ~1/t under which SGD converges (Robbins and Monro 1951)."""
+        return lambda t: lr / (1.0 + t / half_after)
+
+    @staticmethod
+    def cosine(lr: float, steps: int, end: float = 0.0) -> Callable[[int], float]:
+        """Half a cosine from lr to end over so many steps, then end (Loshchilov and Hutter 2017)."""
+        return lambda t: end + (lr - end) * 0.5 * (1.0 + math.cos(math.pi * min(t / steps, 1.0)))
+
+    @staticmethod
+    def linear(lr: float, steps: int, end: float = 0.0) -> Callable[[int], float]:
+        """A straight line from lr to end over so many steps, then end."""
+        return lambda t: lr + (end - lr) * min(t / steps, 1.0)
+
+
+def _assign(params: list[Any], numbers: list[float]) -> None:
+    # one call into C, so that Ctrl-C cannot fall between two parameters
+    deque(map(setattr, params, repeat("data"), numbers), maxlen=0)
+
+
+def _not_negative(name: str, x: Any) -> float:
+    number = ops.as_float(x)
+    if not 0.0 <= number < math.inf:
+        raise ValueError(f"{name} is a number of at least 0, got {x!r}")
+    return number
