@@ -68,10 +68,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "moons: 100 points on two interleaved half circles, two classes",
     )
     demo.add_argument(
-        "--epochs", type=_whole, metavar="N", help="how often to go through the data (digits: 8, moons: 100)"
+        "--epochs", type=_whole, metavar="N", help="how often to go through the data (digits: 8, moons: 0.4)"
     )
     demo.add_argument(
-        "--lr", type=_positive, metavar="RATE", help="learning rate: how far each step goes (digits: 0.2, moons: 1.0)"
+        "--lr", type=_positive, metavar="RATE", help="learning rate: how far each step goes (digits: 0.2, moons: 0.4)"
     )
     demo.add_argument(
         "--seed", type=int, default=0, metavar="N", help="another seed, other random weights and shuffles (default: 0)"
@@ -111,9 +111,8 @@ def _digits(options: argparse.Namespace, out: Path) -> None:
         [X_test[i] for i in wrong[:40]], [f"{y_test[i]}, read as {guesses[i]}" for i in wrong[:40]], columns=6
     )
     _figure(sheet.flat[0], out / "misread.png", f"{len(wrong)} of {len(y_test)} held-out digits misread")
-    _neuron(
-        model.layers[1].neurons[0], [Value(t.data, f"x{i}") for i, t in enumerate(model.layers[0](X_test[0])[:6])], out
-    )
+    hidden = model.layers[0](X_test[0])
+    _neuron(model.layers[1].neurons[0], [Value(h.data, f"h{i}") for i, h in enumerate(hidden)], out)
 
 
 def _moons(options: argparse.Namespace, out: Path) -> None:
@@ -125,11 +124,11 @@ def _moons(options: argparse.Namespace, out: Path) -> None:
     print(f"{model}\ntraining on {len(X)} points, {len(X_test)} held out")
     epochs = options.epochs or 100
     parameters = model.parameters()
-    lr = options.lr or 1.0
+    lr = options.lr or 0.4
     history = _train(
         model,
         lambda x, side: nn.hinge(model(x), side),
-        optim.SGD(parameters, lr=lr),
+        optim.SGD(parameters, lr=lr, momentum=0.9),
         X, y, epochs, options,
         schedule=optim.schedules.linear(lr, epochs, end=lr / 10),
         penalty=lambda: nn.l2(parameters, 1e-4),
@@ -138,7 +137,7 @@ def _moons(options: argparse.Namespace, out: Path) -> None:
         scores = [model(x) for x in X_test]
     _report(model, history, nn.accuracy(scores, y_test), out)
     _figure(plot.decision_boundary(model, X, y), out / "decision_boundary.png", "two moons: where the score is 0")
-    _neuron(model.layers[0].neurons[0], [Value(X[0][0], "x1"), Value(X[0][1], "x2")], out)
+    _neuron(model.layers[0].neurons[0], [Value(x, f"x{i}") for i, x in enumerate(X[0])], out)
 
 
 def _train(
@@ -177,11 +176,10 @@ def _report(model: nn.MLP, history: History, accuracy: float, out: Path) -> None
 
 def _neuron(neuron: nn.Neuron, x: Sequence[Value], out: Path) -> None:
     """The picture of one neuron on one example, forward and backward."""
-    part = nn.Neuron(len(x), neuron.activation)
-    for i, (mine, w) in enumerate(zip(part.w, neuron.w)):
-        mine.data, mine.label = w.data, f"w{i + 1}"
-    part.b.data, part.b.label = neuron.b.data, "b"
-    result = part(x)
+    for i, w in enumerate(neuron.w):
+        w.label = f"w{i}"
+    neuron.b.label = "b"
+    result = neuron(x)
     result.label = "out"
     result.backward()
     path = draw_dot(result).render(out / "neuron", cleanup=True)

@@ -138,7 +138,7 @@ class Value:
         if len(data) != len(operands):
             for x in operands:
                 if x.__class__ is not cls and isinstance(x, cls):  # more derived: its class decides
-                    return cast(Value, x.record(op, operands))
+                    return x.record(op, operands)
             wanted = [isinstance(x, Value) for x in operands]
             args = tuple([x if is_value else as_float(x) for x, is_value in zip(operands, wanted)])
             data = [x.data if is_value else x for x, is_value in zip(args, wanted)]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import secrets
 import struct
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from .nn import Module, shape
 
 _CHECKSUM = "tinygrad_lite.sha256"
-_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
 
 
 def save(model: Module, path: str | os.PathLike[str]) -> None:
@@ -26,18 +26,15 @@ def save(model: Module, path: str | os.PathLike[str]) -> None:
     path = Path(path)
     arrays = {name: np.array(numbers, dtype="<f8") for name, numbers in model.state_dict().items()}
     content = _encode(safetensors, arrays)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    except OSError as error:
-        raise type(error)(error.errno, f"cannot write a model into {path.parent}: {error.strerror}") from None
-    try:
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     if hasattr(os, "O_DIRECTORY"):  # the rename itself must reach the disk
         folder = os.open(path.parent, os.O_DIRECTORY)
@@ -57,15 +54,13 @@ def load(model: Module, path: str | os.PathLike[str]) -> None:
     np, safetensors = _libraries()
     content = _read(Path(path))
     try:
-        found = safetensors.deserialize(content)
+        arrays = safetensors.load(content)
         metadata = _metadata(content)
-        arrays = {
-            name: np.frombuffer(part["data"], _DTYPES[part["dtype"]]).reshape(part["shape"]) for name, part in found
-        }
-    except KeyError as error:
-        raise ValueError(f"{path}: tensors of float64, float32 or float16 expected, got {error}") from None
     except Exception as error:  # safetensors has an exception class of its own for each version
         raise ValueError(f"{path} is not a whole safetensors file: {error}") from None
+    for name, array in arrays.items():
+        if array.dtype.kind != "f":
+            raise ValueError(f"{path}: {name} holds {array.dtype} numbers, expected float64, float32 or float16")
     ours = _CHECKSUM in metadata or metadata.keys() - {"format"}
     if ours and _encode(safetensors, arrays) != content:  # what `save` would write, to the last bit
         raise ValueError(f"{path} is damaged: its content does not match its checksum")
@@ -78,13 +73,11 @@ def load(model: Module, path: str | os.PathLike[str]) -> None:
 
 def _encode(safetensors: Any, arrays: dict[str, Any]) -> bytes:
     digest = hashlib.sha256()
-    parts = {}
     for name in sorted(arrays):
         array = arrays[name]
         digest.update(f"{name}\0{array.dtype}\0{array.shape}\0".encode())
         digest.update(array.tobytes())
-        parts[name] = {"dtype": array.dtype.name, "shape": list(array.shape), "data": array.tobytes()}
-    return bytes(safetensors.serialize(parts, {_CHECKSUM: digest.hexdigest()}))
+    return bytes(safetensors.save(arrays, {_CHECKSUM: digest.hexdigest()}))
 
 
 def _read(path: Path) -> bytes:
@@ -105,8 +98,6 @@ def _read(path: Path) -> bytes:
 
 
 def _metadata(content: bytes) -> dict[str, str]:
-    import json
-
     (size,) = struct.unpack("<Q", content[:8])
     found = json.loads(content[8 : 8 + size]).get("__metadata__", {})
     return found if isinstance(found, dict) else {}
@@ -121,7 +112,7 @@ def _shapes(shapes: dict[str, tuple[int, ...]]) -> str:
 def _libraries() -> tuple[Any, Any]:
     try:
         import numpy
-        import safetensors
+        import safetensors.numpy
     except ImportError as error:
         raise ImportError(f"{error.name} is missing: pip install 'tinygrad_lite[files]'") from None
-    return numpy, safetensors
+    return numpy, safetensors.numpy

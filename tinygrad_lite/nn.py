@@ -355,7 +355,7 @@ def _holds_modules(part: Any) -> bool:
 
 
 def _flat(tensor: Any) -> Iterator[Any]:
-    if isinstance(tensor, (list, tuple)) or getattr(tensor, "shape", ()):
+    if isinstance(tensor, (list, tuple)) or (hasattr(tensor, "shape") and tensor.shape):
         for part in tensor:
             yield from _flat(part)
     else:

@@ -14,7 +14,7 @@ import math
 import operator
 from collections.abc import Callable, Iterable, Sequence
 from numbers import Real
-from typing import Any, cast
+from typing import Any
 
 inf, nan = math.inf, math.nan
 
@@ -22,7 +22,7 @@ inf, nan = math.inf, math.nan
 def as_float(x: Any) -> float:
     """The one real number x (int, float, bool, Fraction, NumPy scalar) as a float, else TypeError."""
     if x.__class__ is float:
-        return cast(float, x)
+        return x  # the usual case
     # numpy.bool_ is the one real scalar of NumPy's that does not register as a Real
     if isinstance(x, Real) or (getattr(getattr(x, "dtype", None), "kind", "") == "b" and not x.shape):
         try:

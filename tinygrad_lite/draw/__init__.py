@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..engine import Value
 from .graph import picture
@@ -37,15 +37,10 @@ def draw_dot(
     if rankdir not in ("LR", "TB"):
         raise ValueError(f'rankdir is "LR" or "TB", got {rankdir!r}')
     try:
-        from .dot import Drawing
+        import graphviz  # noqa: F401
     except ImportError:
         raise ImportError("drawing needs the graphviz package: pip install graphviz") from None
+    from .dot import Drawing
+
     return Drawing(picture(root, rankdir, expand, edges, limit), format)
 
-
-def __getattr__(name: str) -> Any:  # keeps `import tinygrad_lite` free of graphviz
-    if name == "Drawing":
-        from .dot import Drawing
-
-        return Drawing
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

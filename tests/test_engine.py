@@ -1,0 +1,554 @@
+"""The engine: recording, backward, grad, and what is refused."""
+
+import copy
+import gc
+import math
+import random
+import subprocess
+import sys
+import threading
+from fractions import Fraction
+
+import pytest
+
+from tinygrad_lite import (
+    Value,
+    anomaly,
+    dot,
+    exp,
+    grad,
+    hessian,
+    log,
+    maximum,
+    mean,
+    nn,
+    no_grad,
+    pick,
+    relu,
+    sqrt,
+    total,
+    where,
+)
+from tinygrad_lite.engine import UNREACHED, affine, topological_order
+
+
+def micrograds_example():
+    a, b = Value(-4.0), Value(2.0)
+    c = a + b
+    d = a * b + b**3
+    c += c + 1
+    c += 1 + c + (-a)
+    d += d * 2 + (b + a).relu()
+    d += 3 * d + (b - a).relu()
+    e = c - d
+    f = e**2
+    g = f / 2.0
+    g += 10.0 / f
+    return a, b, g
+
+
+def test_micrograds_published_example_gives_its_published_numbers():
+    a, b, g = micrograds_example()
+    g.backward()
+    assert (f"{g.data:.4f}", f"{a.grad:.4f}", f"{b.grad:.4f}") == ("24.7041", "138.8338", "645.5773")
+
+
+def test_a_hand_written_topological_walk_over_micrograds_names_gives_the_same_gradients():
+    a, b, g = micrograds_example()
+    order, visited = [], set()
+
+    def build(v):
+        if v not in visited:
+            visited.add(v)
+            for child in v._prev:
+                build(child)
+            order.append(v)
+
+    build(g)
+    g.grad = 1
+    for v in reversed(order):
+        v._backward()
+    by_hand = a.grad, b.grad
+    a2, b2, g2 = micrograds_example()
+    g2.backward()
+    assert by_hand == pytest.approx((a2.grad, b2.grad), rel=1e-14)
+
+
+def test_op_names_are_micrograds_symbols():
+    a, b = Value(2.0), Value(3.0)
+    assert [(a + b)._op, (a * b)._op, (a**2)._op, a.relu()._op, a._op] == ["+", "*", "**", "ReLU", ""]
+
+
+# --- exact small graphs
+
+
+def test_a_value_used_twice_gets_both_contributions():
+    x = Value(3.0)
+    (x * x).backward()
+    assert x.grad == 6.0
+
+
+def test_in_a_diamond_the_middle_is_passed_on_once_and_whole():
+    x = Value(3.0)
+    y = x * 2
+    z = y * y + y * 5
+    z.backward()
+    assert (y.grad, x.grad) == (17.0, 34.0)
+
+
+def test_a_ladder_of_sixty_storeys_has_two_to_the_sixty_paths_and_is_exact():
+    x = v = Value(1.0)
+    for _ in range(60):
+        v = v + v
+    v.backward()
+    assert x.grad == 2.0**60
+    assert grad(v, [x])[0].data == 2.0**60
+
+
+def test_second_backward_adds_the_same_gradient_again():
+    a, b, g = micrograds_example()
+    g.backward()
+    once = a.grad, b.grad
+    interior = [v.grad for v in topological_order(g) if v.args]
+    g.backward()
+    assert (a.grad, b.grad) == (2 * once[0], 2 * once[1])
+    assert [v.grad for v in topological_order(g) if v.args] == interior
+
+
+def test_two_roots_add_up_in_the_leaves():
+    x, y = Value(2.0), Value(5.0)
+    p, q = x * y, x + y
+    p.backward()
+    q.backward()
+    assert (x.grad, y.grad) == (6.0, 3.0)
+
+
+def test_backward_from_an_interior_node_ignores_what_stands_above():
+    x = Value(2.0)
+    y = x * x
+    z = y * 100
+    y.backward()
+    assert (x.grad, y.grad, z.grad) == (4.0, 1.0, 0.0)
+
+
+def test_backward_from_a_leaf_adds_one():
+    x = Value(2.0)
+    x.backward()
+    x.backward()
+    assert x.grad == 2.0
+
+
+def test_an_operand_that_was_not_selected_stays_unreached():
+    x, y = Value(-1.0), Value(2.0)
+    (x.relu() + y).backward()
+    assert x.grad is UNREACHED
+    assert y.grad == 1.0
+    maximum(x, y).backward()
+    assert x.grad is UNREACHED
+
+
+def test_zero_grad_makes_a_value_unreached_again():
+    x = Value(2.0)
+    (x * x).backward()
+    x.zero_grad()
+    assert x.grad is UNREACHED
+
+
+def test_backward_is_of_the_recorded_forward_pass_even_when_data_changed():
+    x = Value(3.0)
+    y = x * x
+    x.data = 100.0
+    y.backward()
+    assert x.grad == 6.0
+
+
+def test_topological_order_puts_operands_before_users_and_each_node_once():
+    rng = random.Random(0)
+    nodes = [Value(i) for i in range(5)]
+    for _ in range(300):
+        a, b = rng.choice(nodes), rng.choice(nodes)
+        nodes.append(rng.choice([lambda: a + b, lambda: a * 0.5, lambda: dot([a, b], [b, 2.0])])())
+    root = total(nodes)
+    order = topological_order(root)
+    place = {v: i for i, v in enumerate(order)}
+    assert len(order) == len(place) == len(nodes) + 1
+    assert order[-1] is root
+    assert all(place[x] < place[v] for v in order for x in v.args if isinstance(x, Value))
+
+
+# --- derivatives as graphs
+
+
+def test_grad_equals_backward_bit_for_bit_on_random_networks():
+    for seed in range(5):
+        model = nn.MLP(3, [8, 8, 2], activation=["tanh", "relu", "sigmoid", "softplus", "sin"][seed], seed=seed)
+        loss = nn.cross_entropy(model([0.3, -0.7, 1.1]), 1) + nn.l2(model.parameters(), 0.01)
+        loss.backward()
+        assert [g.data for g in grad(loss, model.parameters())] == [p.grad for p in model.parameters()]
+
+
+def test_derivatives_of_any_order():
+    x = Value(0.7)
+    d, expected = x.sin(), [math.sin, math.cos, lambda t: -math.sin(t), lambda t: -math.cos(t)]
+    for order in range(8):
+        assert d.data == pytest.approx(expected[order % 4](0.7), rel=1e-14)
+        (d,) = grad(d, [x])
+
+
+def test_hessian_is_that_of_a_cubic_form_and_symmetric():
+    x, y, z = Value(2.0), Value(3.0), Value(5.0)
+    h = [[e.data for e in row] for row in hessian(x * x * y + y * z * z, [x, y, z])]
+    assert h == [[6.0, 4.0, 0.0], [4.0, 0.0, 10.0], [0.0, 10.0, 6.0]]
+
+
+def test_grad_with_respect_to_an_interior_node_treats_it_as_a_variable():
+    x = Value(2.0)
+    y = x * x
+    z = y.exp() * x
+    gy, gx = grad(z, [y, x])
+    assert gy.data == pytest.approx(2 * math.exp(4))
+    assert gx.data == pytest.approx(math.exp(4) * (1 + 2 * 4))
+
+
+def test_grad_of_what_does_not_depend_is_zero_and_of_itself_one():
+    x, y = Value(2.0), Value(3.0)
+    assert [g.data for g in grad(x, [x, y])] == [1.0, 0.0]
+
+
+def test_grad_gathers_many_users_in_one_node():
+    x = Value(2.0)
+    (g,) = grad(total([x * i for i in range(50)]), [x])
+    assert g.data == sum(range(50))
+    assert len(topological_order(g)) < 60
+
+
+def test_grad_leaves_unselected_operands_out_so_that_no_infinity_arrives():
+    x = Value(0.0)
+    for y in where(x > 0, log(x), 0.0) + x, relu(log(x)) + x:
+        y.backward()
+        assert grad(y, [x])[0].data == 1.0
+
+
+def test_grad_refuses_data_that_changed_since_and_names_the_node():
+    x, w = Value(3.0, label="x"), Value(0.0, label="w")
+    y = x * w  # stays 0 when x changes: only the local derivative tells
+    x.data = 5.0
+    with pytest.raises(RuntimeError, match=r"\.data changed after .*mul\(x=5, w=0\).* run the forward pass again"):
+        grad(y, [w])
+
+
+def test_grad_says_what_it_expects():
+    x = Value(1.0)
+    with pytest.raises(TypeError, match=r"write grad\(out, \[x\]\)"):
+        grad(x * x, x)
+    with pytest.raises(TypeError, match="a Value to differentiate, got 3.0"):
+        grad(3.0, [x])
+    with pytest.raises(TypeError, match=r"with respect to Values, got 2\.0"):
+        grad(x * x, [2.0])
+
+
+# --- what a Value holds and refuses
+
+
+@pytest.mark.parametrize("number", [3, 3.0, True, Fraction(1, 2), 10**20, -0.0, float("inf")])
+def test_every_real_number_is_kept_as_a_float(number):
+    v = Value(number)
+    assert type(v.data) is float
+    assert v.data == float(number)
+
+
+@pytest.mark.parametrize("other", ["3", 1j, None, [1.0], (1.0,), {}, b"1", object()])
+def test_what_is_not_one_real_number_is_refused_by_value_and_by_every_operator(other):
+    v = Value(1.0)
+    with pytest.raises(TypeError, match="one real number"):
+        Value(other)
+    for operate in (
+        lambda: v + other, lambda: other * v, lambda: v / other, lambda: v**other, lambda: v < other,
+        lambda: dot([v], [other]), lambda: maximum(v, other),
+    ):  # fmt: skip
+        with pytest.raises(TypeError):
+            operate()
+
+
+def test_a_value_inside_a_value_is_refused_with_the_line_to_write():
+    with pytest.raises(TypeError, match=r"write Value\(v\.data\)"):
+        Value(Value(1.0))
+
+
+def test_a_list_is_refused_with_the_line_to_write():
+    with pytest.raises(TypeError, match=r"for a vector write \[Value\(v\) for v in xs\]"):
+        Value([1.0, 2.0])
+
+
+def test_an_integer_beyond_floats_is_refused():
+    with pytest.raises(OverflowError, match="1.8e308"):
+        Value(10**400)
+
+
+def test_leaving_the_graph_by_accident_is_refused_with_the_line_to_write():
+    v = Value(1.0)
+    for escape, message in (
+        (bool, r"if v > 0"), (float, r"tinygrad_lite\.exp\(v\)"), (math.exp, r"tinygrad_lite\.exp\(v\)"),
+        (int, r"int\(v\.data\)"), (lambda v: [1, 2][v], r"int\(v\.data\)"), (lambda v: 1 if v else 2, "if v > 0"),
+    ):  # fmt: skip
+        with pytest.raises(TypeError, match=message):
+            escape(v)
+
+
+def test_numpy_scalars_work_on_both_sides_and_arrays_are_refused():
+    np = pytest.importorskip("numpy")
+    v = Value(3.0)
+    for number in np.float64(2), np.float32(2), np.int64(2), np.float16(2), np.uint8(2):
+        for result in number * v, v * number, number - v, v / number:
+            assert isinstance(result, Value)
+            assert all(type(x) in (float, Value) for x in result.args)
+    assert Value(np.bool_(True)).data == 1.0
+    for operate in (lambda: np.ones(2) * v, lambda: v * np.ones(2), lambda: np.ones(2) + v, lambda: np.ones(()) * v):
+        with pytest.raises(TypeError):
+            operate()
+    objects = np.array([v, v + 1], dtype=object)
+    assert (objects.sum() * 2).data == 14.0
+
+
+def test_numbers_on_either_side_of_every_operator():
+    v = Value(4.0)
+    got = [v + 2, 2 + v, v - 2, 2 - v, v * 2, 2 * v, v / 2, 2 / v, v**2, 2**v, -v, abs(-v)]
+    assert [r.data for r in got] == [6, 6, 2, -2, 8, 8, 2, 0.5, 16, 16, -4, 4]
+    for r, d in zip(got, [1, 1, 1, -1, 2, 2, 0.5, -0.125, 8, 16 * math.log(2), -1, 1]):
+        v.zero_grad()
+        r.backward()
+        assert v.grad == pytest.approx(d, rel=1e-15)
+
+
+def test_comparison_is_of_data_and_equality_of_identity():
+    a, b = Value(1.0), Value(1.0)
+    assert a != b
+    assert len({a, b, a}) == 2
+    assert (a < 2, a <= 1, a > 1, a >= b, 0 < a) == (True, True, False, True, True)
+    assert [v.data for v in sorted([Value(3), Value(1), Value(2)])] == [1.0, 2.0, 3.0]
+    assert max(Value(3), Value(5)).data == 5.0
+
+
+def test_sum_from_zero_and_format_and_repr():
+    xs = [Value(1.5), Value(2.5)]
+    assert sum(xs).data == 4.0
+    assert f"{xs[0]:.3f}" == "1.500"
+    assert repr(Value(2.0, label="a")) == "Value(data=2.0, grad=0.0, label='a')"
+    assert f"{xs[0]}" == repr(xs[0])
+
+
+def test_arithmetic_is_ieee_and_never_raises():
+    zero, big = Value(0.0), Value(1e200)
+    got = [log(zero), 1 / zero, -1 / zero, zero / zero, exp(Value(710)), big * big, big**2, Value(-2.0) ** 0.5, sqrt(-big)]
+    assert [str(v.data) for v in got] == ["-inf", "inf", "-inf", "nan", "inf", "inf", "inf", "nan", "nan"]
+
+
+def test_an_operation_of_a_subclass_records_the_subclass():
+    class Mine(Value):
+        __slots__ = ()
+
+    a, b = Mine(2.0), Value(3.0)
+    for result in a + b, b + a, b * a, 2 * a, a.tanh(), dot([b, b], [b, a]), pick(1, [b, a]), maximum(b, a):
+        assert type(result) is Mine
+    y = b * a
+    y.backward()
+    assert (a.grad, b.grad) == (3.0, 2.0)
+    assert [type(z) for z in affine([[b, a]], [b, b], [b])] == [Mine]
+
+
+# --- affine: a layer read at once
+
+
+def test_affine_is_dot_row_by_row_bit_for_bit():
+    rng = random.Random(1)
+    for xs in ([rng.gauss(0, 1) for _ in range(7)], [Value(rng.gauss(0, 1)) for _ in range(7)], [1, Value(2.0), 0.5] * 2 + [3]):
+        rows = [[Value(rng.gauss(0, 1)) for _ in range(7)] for _ in range(4)]
+        starts = [Value(rng.gauss(0, 1)) for _ in range(4)]
+        for got, row, start in zip(affine(rows, xs, starts), rows, starts):
+            expected = dot(row, xs, start)
+            assert (got.data, got.op, got.local_grads) == (expected.data, expected.op, expected.local_grads)
+            assert [getattr(x, "data", x) for x in got.args] == [getattr(x, "data", x) for x in expected.args]
+
+
+def test_affine_refuses_rows_of_another_length():
+    with pytest.raises(ValueError, match="two lists of one length, got 2 and 3"):
+        affine([[Value(1.0), Value(2.0)]], [1.0, 2.0, 3.0], [Value(0.0)])
+
+
+# --- modes
+
+
+def test_no_grad_computes_and_records_nothing():
+    x = Value(3.0)
+    with no_grad():
+        y = x * x + mean([x, x])
+        layer = nn.Layer(2, 2, seed=0)([x, 1.0])
+    assert y.data == 12.0
+    assert (y.op, y.args, layer[0].args) == (None, (), ())
+    assert (x * x).args == (x, x)
+
+
+def test_no_grad_nests_and_ends_when_an_exception_leaves_it():
+    x = Value(3.0)
+    with pytest.raises(ZeroDivisionError), no_grad():
+        with no_grad():
+            pass
+        assert (x * x).args == ()
+        raise ZeroDivisionError
+    assert (x * x).args == (x, x)
+
+
+def test_no_grad_is_of_its_thread():
+    x, recorded = Value(3.0), []
+    entered, done = threading.Event(), threading.Event()
+
+    def other():
+        with no_grad():
+            entered.set()
+            done.wait(10)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    entered.wait(10)
+    recorded.append((x * x).args)
+    done.set()
+    thread.join()
+    assert recorded == [(x, x)]
+
+
+def test_anomaly_raises_where_the_first_nan_is_born_and_shows_the_line():
+    x = Value(-1.0, label="x")
+    with anomaly(), pytest.raises(FloatingPointError, match=r"nan was born in the forward pass.*log\(x=-1\).*y = log\(x\)"):
+        y = log(x)  # noqa: F841
+
+
+def test_anomaly_raises_in_the_backward_pass_with_the_line_that_recorded_the_node_and_changes_no_gradient():
+    x, w = Value(0.0, label="x"), Value(2.0, label="w")
+    with anomaly():
+        y = w + sqrt(x)
+        message = r"inf was born in the backward pass.*operand x=0 of .*sqrt.*y = w \+ sqrt\(x\)"
+        with pytest.raises(FloatingPointError, match=message):
+            y.backward()
+    assert (x.grad, w.grad) == (0.0, 0.0)
+
+
+def test_anomaly_is_silent_on_healthy_graphs():
+    with anomaly():
+        a, b, g = micrograds_example()
+        g.backward()
+    assert f"{a.grad:.4f}" == "138.8338"
+
+
+# --- depth, memory, copies
+
+
+DEEP = """
+import sys, threading
+sys.path[:0] = {path!r}
+from tinygrad_lite import Value, grad
+import copy
+def main():
+    sys.setrecursionlimit(100)
+    x = v = Value(1.0)
+    for _ in range(1_000_000):
+        v = v * 1.0
+    assert repr(v) == "Value(data=1.0, grad=0.0)"
+    v.backward()
+    assert x.grad == 1.0
+    (g,) = grad(v, [x])
+    assert g.data == 1.0
+    twin = copy.deepcopy(v)
+    twin.backward()
+    assert twin.grad == 1.0 and x.grad == 1.0
+    del twin, g
+    del v
+    print("deep enough")
+threading.stack_size(256 * 1024)
+thread = threading.Thread(target=main)
+thread.start(); thread.join()
+"""
+
+
+def test_a_chain_of_a_million_nodes_on_a_small_stack_under_a_recursion_limit_of_100():
+    done = subprocess.run([sys.executable, "-c", DEEP.format(path=sys.path)], capture_output=True, text=True, timeout=300)
+    assert done.stdout == "deep enough\n", done.stderr
+
+
+def test_no_node_survives_its_last_reference_without_the_cycle_collector():
+    def alive():
+        return sum(isinstance(o, Value) for o in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = alive()
+        model = nn.MLP(2, [4, 1], seed=0)
+        loss = nn.hinge(model([1.0, 2.0]), 1)
+        loss.backward()
+        hessians = hessian(loss, model.parameters()[:2])
+        assert alive() > before
+        del model, loss, hessians
+        assert alive() == before
+    finally:
+        gc.enable()
+
+
+def test_a_two_operand_node_takes_at_most_350_bytes():
+    import tracemalloc
+
+    xs = [Value(float(i) + 0.5) for i in range(1000)]
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    nodes = [x * y for x, y in zip(xs, xs[1:])]
+    for node in nodes:
+        node.backward()
+    used = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert used / len(nodes) <= 350
+
+
+def test_deepcopy_copies_the_graph_and_shares_nothing_mutable():
+    x = Value(3.0, label="x")
+    y = x * x + x
+    y.backward()
+    twin = copy.deepcopy(y)
+    (leaf,) = [v for v in topological_order(twin) if not v.args]
+    assert (leaf.label, leaf.data, leaf.grad, twin.op) == ("x", 3.0, 7.0, y.op)
+    leaf.data = 10.0
+    twin.backward()
+    assert (x.data, x.grad, leaf.grad) == (3.0, 7.0, 14.0)
+    model = copy.deepcopy(nn.MLP(2, [3, 1], seed=0))
+    assert len(model.parameters()) == 13
+
+
+def test_shared_operands_stay_shared_in_a_deepcopy():
+    x = Value(1.0)
+    a, b = copy.deepcopy([x * 2, x * 3])
+    assert a.args[0] is b.args[0]
+
+
+def test_import_loads_the_standard_library_alone_and_quickly():
+    code = (
+        "import sys; before = set(sys.modules); import tinygrad_lite; "
+        "print(*sorted({m.partition('.')[0] for m in set(sys.modules) - before}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split()) - {"tinygrad_lite"}
+    assert loaded <= set(sys.stdlib_module_names), loaded - set(sys.stdlib_module_names)
+
+
+def test_results_are_bitwise_the_same_under_every_hash_seed():
+    code = (
+        "from tinygrad_lite import nn, optim, fit, data\n"
+        "X, y = data.moons(20); m = nn.MLP(2, [4, 1], seed=1)\n"
+        "h = fit(lambda x, s: nn.hinge(m(x), s), optim.SGD(m.parameters(), lr=0.1), X, y, epochs=3, batch_size=7, progress=False)\n"
+        "print([v.hex() for v in h.loss], [p.data.hex() for p in m.parameters()])"
+    )
+    runs = {
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": str(seed)}
+        ).stdout
+        for seed in (0, 1, 42)
+    }
+    assert len(runs) == 1
+    assert "0x" in runs.pop()

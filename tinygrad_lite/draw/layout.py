@@ -1,0 +1,445 @@
+"""A picture placed without Graphviz: the layered drawing of Sugiyama, Tagawa and Toda (1981), as SVG.
+
+Four steps, in the order of Gansner, Koutsofios, North and Vo (1993), who wrote `dot`: give every box a
+rank, order the ranks so that few arrows cross, place the boxes of each rank, route the arrows. A long
+arrow passes through every rank between its ends as a waypoint (a dummy node), and an arrow's text is a
+waypoint as large as the text. Waypoints get places of their own, as boxes do: hence no arrow runs over
+a box and no text covers anything, whatever the picture.
+
+`along` is the direction of the ranks (x for "LR", y for "TB"), `across` the other. Lengths are in px.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from bisect import bisect_right, insort
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
+from math import sqrt
+from typing import NamedTuple
+
+from .picture import Arrow, Box, Picture
+
+Point = tuple[float, float]
+
+
+class Rectangle(NamedTuple):
+    """x, y: the upper left corner; y grows downwards."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+class Route(NamedTuple):
+    """One arrow, from border to border through `points`; its text stands in the middle of `plate`."""
+
+    points: tuple[Point, ...]
+    plate: Rectangle | None
+
+
+class Layout(NamedTuple):
+    """boxes: by key, in the picture's order. arrows: one route per arrow, in the picture's order."""
+
+    width: float
+    height: float
+    boxes: dict[str, Rectangle]
+    arrows: tuple[Route, ...]
+
+
+MARGIN = 8.0
+HEAD = 8.0  # length of an arrowhead
+PLATE = 16.0  # height of the plate under an arrow's text
+
+# --- texts: how wide they are, in a browser that nobody can ask
+
+_CLASSES = {
+    4.4: " ',.ijl", 5.5: '!"()-/:;IJ[\\]frt|', 8.8: "ABCKRSUVXZ", 10.2: "#&+<=>^~DGHMNOQw", 13.0: "%@Wm"
+}  # fmt: skip
+_WIDTHS = {character: width for width, characters in _CLASSES.items() for character in characters}
+_BREAKS = re.compile("\r\n|[\n\r\v\f\x85\u2028\u2029]")
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def text_width(text: str) -> float:
+    """Width at 12 px, no less than in DejaVu Sans or Verdana; signs, CJK and emoji (U+2300 on) count 17."""
+    return sum(_WIDTHS.get(c, 7.7 if c < "\x7f" else 13.0 if c < "\u2300" else 17.0) for c in text)
+
+
+def one_line(text: str) -> str:
+    """The text as it is drawn: a line break is a visible sign, a character that XML forbids U+FFFD."""
+    return _NOT_XML.sub("\ufffd", _BREAKS.sub("\u23ce", text).replace("\t", " "))
+
+
+def _cells(box: Box) -> list[tuple[str, float]]:
+    """The texts in the box and the widths of their cells; an operation has one cell."""
+    texts = [" ".join(box.cells)] if box.kind == "operation" else box.cells or [""]
+    return [(one_line(text), text_width(one_line(text)) + 14.0) for text in texts]
+
+
+def _size(box: Box, fan_in: int, rankdir: str) -> Point:
+    """Extent along and across; an operation grows with its fan-in, to show where the arrows arrive."""
+    width, height = sum(width for _, width in _cells(box)), 22.0 if box.kind == "constant" else 26.0
+    if box.kind == "operation":
+        width, height = max(32.0, 1.1 * width), 32.0  # 1.1: the text's corners lie inside the ellipse too
+    along, across = (width, height) if rankdir == "LR" else (height, width)
+    return along, max(across, min(6.0 * fan_in, 90.0)) if box.kind == "operation" else across
+
+
+# --- the network: boxes and waypoints in ranks
+
+
+@dataclass(eq=False, slots=True, repr=False)
+class _Node:
+    """A box or a waypoint. depth: longest path from a leaf; where two collide, the shallower gives way."""
+
+    rank: int
+    along: float
+    across: float
+    depth: float
+    box: Box | None = None
+    operands: list[_Node] = field(default_factory=list)
+    users: list[_Node] = field(default_factory=list)
+    order: int = -1  # among the nodes of its rank
+    centre: float = 0.0  # across
+
+    def gap(self, other: _Node) -> float:
+        """Least distance between the centres of two neighbours of a rank."""
+        return (self.across + other.across) / 2 + (14.0 if self.box and other.box else 8.0)
+
+
+def _ranks(operands: Sequence[Sequence[int]], users: Sequence[Sequence[int]]) -> list[int]:
+    """Longest-path ranks: as late as the users allow, so that a leaf stands close to its first user, then
+    as early as the operands allow wherever that shortens at least as many arrows as it lengthens."""
+    rank = [0] * len(users)
+    for v in reversed(range(len(users))):
+        rank[v] = min((rank[u] for u in users[v]), default=0) - 1
+    for v in range(len(users)):
+        if len(operands[v]) >= max(len(users[v]), 1):
+            rank[v] = max(rank[u] for u in operands[v]) + 1
+    lowest = min(rank, default=0)
+    return [r - lowest for r in rank]
+
+
+def _network(picture: Picture) -> tuple[list[_Node], list[list[_Node]]]:
+    """All nodes, the boxes first; and for every arrow its nodes, one per rank from tail to head."""
+    index = {box.key: i for i, box in enumerate(picture.boxes)}
+    if len(index) < len(picture.boxes):
+        (key, count), *_ = Counter(box.key for box in picture.boxes).most_common(1)
+        raise ValueError(f"every box needs a key of its own, got {count} boxes with the key {key!r}")
+    operands: list[list[int]] = [[] for _ in index]
+    users: list[list[int]] = [[] for _ in index]
+    for arrow in picture.arrows:
+        tail, head = index.get(arrow.tail), index.get(arrow.head)
+        if tail is None or head is None or tail >= head:
+            raise ValueError(f"an arrow runs from a box to a later box of the picture, got {arrow!r}")
+        operands[head].append(tail)
+        users[tail].append(head)
+
+    # Boxes take even ranks, so that a text finds an odd one before its head; ranks unused then close up.
+    # A text needs a waypoint of its own, and so do parallel arrows (x * x), which would coincide.
+    parallel = Counter((arrow.tail, arrow.head) for arrow in picture.arrows)
+    own = [bool(arrow.text) or parallel[arrow.tail, arrow.head] > 1 for arrow in picture.arrows]
+    rank = [2 * r for r in _ranks(operands, users)]
+    used = {*rank, *(rank[index[arrow.head]] - 1 for arrow, o in zip(picture.arrows, own, strict=True) if o)}
+    column = {r: i for i, r in enumerate(sorted(used))}
+
+    nodes: list[_Node] = []
+    for i, box in enumerate(picture.boxes):
+        depth = max((nodes[u].depth + 1 for u in operands[i]), default=0.0)
+        nodes.append(_Node(column[rank[i]], *_size(box, len(operands[i]), picture.rankdir), depth, box))
+
+    chains: list[list[_Node]] = []
+    copies: Counter[tuple[str, str]] = Counter()
+    waypoints: dict[tuple[str, int, int, str | None], _Node] = {}
+    for arrow, o in zip(picture.arrows, own, strict=True):
+        chain, end = [nodes[index[arrow.tail]]], nodes[index[arrow.head]]
+        copy = copies[arrow.tail, arrow.head]
+        copies[arrow.tail, arrow.head] += 1
+        for r in range(chain[0].rank + 1, end.rank):
+            last = o and r == end.rank - 1
+            place = (arrow.tail, copy, r, arrow.head if last else None)  # arrows of one tail share their way
+            if place not in waypoints:
+                waypoints[place] = _Node(r, *(_plate(arrow, picture.rankdir) if last else (0.0, 0.0)), 0.0)
+                _link(chain[-1], waypoints[place])
+            chain.append(waypoints[place])
+            # half a step more on a longest path: there the line stays straight and others bend
+            step = 0.5 if chain[0].depth + 1 == end.depth else 0.0
+            chain[-1].depth = max(chain[-1].depth, chain[0].depth + step)
+        _link(chain[-1], end)
+        chains.append([*chain, end])
+    return nodes + list(waypoints.values()), chains
+
+
+def _plate(arrow: Arrow, rankdir: str) -> Point:
+    """Extent along and across of what stands on the arrow."""
+    width, height = (text_width(one_line(arrow.text)) + 8.0, PLATE) if arrow.text else (0.0, 0.0)
+    return (width, height) if rankdir == "LR" else (height, width)
+
+
+def _link(operand: _Node, user: _Node) -> None:
+    operand.users.append(user)
+    user.operands.append(operand)
+
+
+# --- order: few crossings
+
+
+def _ordered(nodes: Sequence[_Node], sweeps: int = 24) -> list[list[_Node]]:
+    """The nodes rank by rank: depth first from the results, which draws a tree without a crossing, then
+    sweeps that sort each rank by the barycenters of its neighbours' places. Keeps the best order seen."""
+    layers: list[list[_Node]] = [[] for _ in range(1 + max((node.rank for node in nodes), default=-1))]
+    stack = [node for node in reversed(nodes) if not node.users]
+    while stack:
+        node = stack.pop()
+        if node.order < 0:
+            node.order = len(layers[node.rank])
+            layers[node.rank].append(node)
+            stack.extend(reversed(node.operands))
+
+    best, fewest = [layer[:] for layer in layers], _crossings(layers)
+    for sweep in range(sweeps):
+        if not fewest:
+            break
+        forward = sweep % 2 == 0
+        for layer in layers if forward else reversed(layers):
+            near = {node: node.operands if forward else node.users for node in layer}
+            moved = [node for node in layer if near[node]]
+            moved.sort(key=lambda node: sum(other.order for other in near[node]) / len(near[node]))
+            slots = iter(moved)
+            layer[:] = [next(slots) if near[node] else node for node in layer]
+            for order, node in enumerate(layer):
+                node.order = order
+        crossings = _crossings(layers)
+        if crossings < fewest:
+            best, fewest = [layer[:] for layer in layers], crossings
+    for layer in best:
+        for order, node in enumerate(layer):
+            node.order = order
+    return best
+
+
+def _crossings(layers: Sequence[Sequence[_Node]]) -> int:
+    """Pairs of arrows that cross: between two ranks, the inversions among the heads in order of tails."""
+    count = 0
+    for layer in layers:
+        heads: list[int] = []
+        for node in layer:
+            for order in sorted(user.order for user in node.users):
+                count += len(heads) - bisect_right(heads, order)
+                insort(heads, order)
+    return count
+
+
+# --- places
+
+
+def _spread(wanted: Sequence[float], weights: Sequence[float], gaps: Sequence[float]) -> list[float]:
+    """Positions nearest to the wanted ones (weighted least squares) with y[i+1] - y[i] >= gaps[i].
+
+    Less the gaps before them the positions must not decrease: isotonic regression, solved exactly by
+    pooling adjacent violators (Ayer et al. 1955) in linear time."""
+    offsets = list(accumulate(gaps, initial=0.0))
+    pools: list[tuple[float, float, int]] = []  # mean, weight, how many
+    for y, weight, offset in zip(wanted, weights, offsets, strict=True):
+        mean, count = y - offset, 1
+        while pools and pools[-1][0] > mean:
+            before, heft, more = pools.pop()
+            mean = (mean * weight + before * heft) / (weight + heft)
+            weight, count = weight + heft, count + more
+        pools.append((mean, weight, count))
+    means = (mean for mean, _, count in pools for _ in range(count))
+    return [mean + offset for mean, offset in zip(means, offsets, strict=True)]
+
+
+def _place(layers: Sequence[Sequence[_Node]], sweeps: int = 9) -> None:
+    """Sets every centre. Backward, a node wants to be level with the middle of its users; forward, with
+    its deepest operands, so that the longest chain through a picture is straight."""
+    for sweep in range(sweeps):
+        forward = sweep % 2 == 0
+        for layer in layers if forward else reversed(layers):
+            wanted = []
+            for node in layer:
+                near = node.operands if forward else node.users
+                deepest = max((other.depth for other in near), default=0.0)
+                centres = [other.centre for other in near if not forward or other.depth == deepest]
+                wanted.append(sum(centres) / len(centres) if centres else node.centre)
+            deepest = max(node.depth for node in layer)
+            weights = [1e4 ** max(node.depth - deepest, -20.0) for node in layer]
+            gaps = [a.gap(b) for a, b in pairwise(layer)]
+            for node, centre in zip(layer, _spread(wanted, weights, gaps), strict=True):
+                node.centre = centre
+
+
+def _ports(head: _Node) -> dict[_Node, float]:
+    """Where on the head's border each arrow arrives, from its centre: level with where it comes from, if
+    that is possible, and apart from the others."""
+    near = sorted(head.operands, key=lambda node: node.order)
+    reach = head.across / 2 - 6.0
+    gap = min(8.0, 2 * reach / max(len(near) - 1, 1))
+    wanted = [max(-reach, min(node.centre - head.centre, reach)) for node in near]
+    ports = _spread(wanted, [1.0] * len(near), [gap] * (len(near) - 1))
+    bounds = [(i * gap - reach, reach - (len(near) - 1 - i) * gap) for i in range(len(near))]
+    return {node: max(low, min(y, high)) for node, y, (low, high) in zip(near, ports, bounds, strict=True)}
+
+
+def layout(picture: Picture) -> Layout:
+    """Places the picture, always alike; the time grows with the total length of the arrows in ranks."""
+    nodes, chains = _network(picture)
+    layers = _ordered(nodes)
+    _place(layers)
+
+    half = [max(node.along for node in layer) / 2 for layer in layers]
+    middle: list[float] = []
+    edge = MARGIN
+    for layer, h in zip(layers, half, strict=True):
+        if middle:
+            steepest = max((abs(v.centre - u.centre) for v in layer for u in v.operands), default=0.0)
+            edge += 14.0 + min(0.12 * steepest, 80.0)
+            edge += HEAD if any(node.box and node.operands for node in layer) else 0.0
+        middle.append(edge + h)
+        edge += 2 * h
+    top = min((node.centre - node.across / 2 for node in nodes), default=0.0) - MARGIN
+    bottom = max((node.centre + node.across / 2 for node in nodes), default=0.0) + MARGIN
+
+    def point(along: float, across: float) -> Point:
+        x, y = round(along, 1), round(across - top, 1)
+        return (x, y) if picture.rankdir == "LR" else (y, x)
+
+    def rectangle(node: _Node) -> Rectangle:
+        corner = point(middle[node.rank] - node.along / 2, node.centre - node.across / 2)
+        size = (node.along, node.across) if picture.rankdir == "LR" else (node.across, node.along)
+        return Rectangle(*corner, *(round(s, 1) for s in size))
+
+    ports = {node: _ports(node) for node in nodes if node.box and node.operands}
+    routes = []
+    for arrow, (tail, *way, head) in zip(picture.arrows, chains, strict=True):
+        points = [point(middle[tail.rank] + tail.along / 2, tail.centre)]
+        points.append(point(middle[tail.rank] + half[tail.rank], tail.centre))
+        for node in way:
+            points += [point(middle[node.rank] + side * half[node.rank], node.centre) for side in (-1, 1)]
+        port = ports[head][(way or [tail])[-1]]
+        is_round = head.box is not None and head.box.kind == "operation"
+        border = head.along / 2 * (sqrt(1 - (2 * port / head.across) ** 2) if is_round else 1.0)
+        points.append(point(middle[head.rank] - half[head.rank] - HEAD, head.centre + port))
+        points.append(point(middle[head.rank] - border, head.centre + port))
+        routes.append(Route(_without_detours(points), rectangle(way[-1]) if arrow.text else None))
+    boxes = {node.box.key: rectangle(node) for node in nodes if node.box}
+    return Layout(*point(edge + MARGIN, bottom), boxes, tuple(routes))
+
+
+def _without_detours(points: Sequence[Point]) -> tuple[Point, ...]:
+    """The points less those in the middle of a straight horizontal or vertical run."""
+    kept: list[Point] = []
+    for point in points:
+        if len(kept) > 1 and any(kept[-2][i] == kept[-1][i] == point[i] for i in (0, 1)):
+            kept.pop()
+        if not kept or kept[-1] != point:
+            kept.append(point)
+    return tuple(kept)
+
+
+# --- SVG
+
+# Tints of Okabe and Ito's colours (fill, border, text), which the colour-blind tell apart; the borders
+# and the arrows are mid-tones, to be seen on a white page and on a dark one.
+_COLOURS = {
+    "value": ("#f4f7fa", "#66788a", "#1b2733"),
+    "parameter": ("#fdeecb", "#b37700", "#1b2733"),
+    "constant": ("#f0f0f0", "#a0a0a0", "#5c5c5c"),
+    "operation": ("#d6eaf8", "#0072b2", "#1b2733"),
+}
+_ARROW = "#7b8894"
+_FONT = "DejaVu Sans, Verdana, Helvetica, Arial, sans-serif"
+
+
+def svg(picture: Picture) -> str:
+    """The picture as one SVG document that needs nothing else: no ids, scripts, style sheets or fonts.
+
+    Groups for whoever animates it: `<g class="box value" data-key>`, `<g class="arrow" data-tail data-head>`,
+    in the picture's order, arrows first."""
+    placed = layout(picture)
+    width, height = _px(placed.width), _px(placed.height)
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+        f'viewBox="0 0 {width} {height}" font-family="{_FONT}" font-size="12" text-anchor="middle">'
+    ]
+    lines += [
+        _arrow_svg(arrow, route, picture.rankdir)
+        for arrow, route in zip(picture.arrows, placed.arrows, strict=True)
+    ]
+    lines += [_box_svg(box, placed.boxes[box.key]) for box in picture.boxes]
+    return "\n".join([*lines, "</svg>\n"])
+
+
+def _px(*lengths: float) -> str:
+    """Numbers as SVG writes them, to a tenth of a pixel: 12 and 12.5, never 12.0 or 1e+06."""
+    return " ".join(f"{length:.1f}".removesuffix(".0") for length in lengths)
+
+
+def _quote(text: str) -> str:
+    """The text as an attribute's value, which a parser gives back unchanged."""
+    escaped = html.escape(_NOT_XML.sub("\ufffd", text))
+    return '"' + escaped.replace("\t", "&#9;").replace("\n", "&#10;").replace("\r", "&#13;") + '"'
+
+
+def _text_svg(text: str, x: float, y: float, colour: str) -> str:
+    """The text with its middle at x, y; not every renderer knows `dominant-baseline`, hence 4.3."""
+    return f'<text x="{_px(x)}" y="{_px(y + 4.3)}" fill="{colour}">{html.escape(text)}</text>'
+
+
+def _rect_svg(place: Rectangle, radius: int, fill: str, border: str) -> str:
+    x, y, width, height = map(_px, place)
+    return (
+        f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="{radius}" '
+        f'fill="{fill}" stroke="{border}"/>'
+    )
+
+
+def _box_svg(box: Box, place: Rectangle) -> str:
+    x, y, width, height = place
+    fill, border, colour = _COLOURS[box.kind]
+    if box.kind == "operation":
+        drawn = (
+            f'<ellipse cx="{_px(x + width / 2)}" cy="{_px(y + height / 2)}" rx="{_px(width / 2)}" '
+            f'ry="{_px(height / 2)}" fill="{fill}" stroke="{border}"/>'
+        )
+        drawn += _text_svg(_cells(box)[0][0], x + width / 2, y + height / 2, colour)
+    else:
+        drawn = _rect_svg(place, 5, fill, border)
+        left = x
+        for text, cell in _cells(box):
+            if left > x:
+                line = f"M{_px(left, y)}V{_px(y + height)}"
+                drawn += f'<path d="{line}" stroke="{border}" stroke-opacity="0.5"/>'
+            drawn += _text_svg(text, left + cell / 2, y + height / 2, colour)
+            left += cell
+    return f'<g class="box {box.kind}" data-key={_quote(box.key)}>{drawn}</g>'
+
+
+def _arrow_svg(arrow: Arrow, route: Route, rankdir: str) -> str:
+    """A Bezier curve between any two points of the route, level at both; a polygon is the arrowhead."""
+    level = rankdir == "LR"
+    *points, (x, y) = route.points
+    back = (x - HEAD, y) if level else (x, y - HEAD)
+    path = "M" + _px(*points[0])
+    for (x0, y0), (x1, y1) in pairwise([*points, back]):
+        if x0 == x1 or y0 == y1:
+            path += "L" + _px(x1, y1)
+        elif level:
+            path += "C" + _px((x0 + x1) / 2, y0, (x0 + x1) / 2, y1, x1, y1)
+        else:
+            path += "C" + _px(x0, (y0 + y1) / 2, x1, (y0 + y1) / 2, x1, y1)
+    sides = [(back[0], y - s) if level else (x - s, back[1]) for s in (-3.5, 3.5)]
+    head = " ".join(_px(*point) for point in ((x, y), *sides))
+    drawn = f'<path d="{path}" fill="none" stroke="{_ARROW}" stroke-width="1.4"/>'
+    drawn += f'<polygon points="{head}" fill="{_ARROW}"/>'
+    if route.plate:
+        left, top, width, height = route.plate
+        drawn += _rect_svg(route.plate, 8, "#ffffff", "#c3cad1")
+        drawn += _text_svg(one_line(arrow.text), left + width / 2, top + height / 2, "#3a4652")
+    return f'<g class="arrow" data-tail={_quote(arrow.tail)} data-head={_quote(arrow.head)}>{drawn}</g>'
