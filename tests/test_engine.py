@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import itertools
 import math
 import random
 import subprocess
@@ -241,7 +242,7 @@ def test_grad_says_what_it_expects():
     x = Value(1.0)
     with pytest.raises(TypeError, match=r"write grad\(out, \[x\]\)"):
         grad(x * x, x)
-    with pytest.raises(TypeError, match="a Value to differentiate, got 3.0"):
+    with pytest.raises(TypeError, match=r"a Value to differentiate, got 3\.0"):
         grad(3.0, [x])
     with pytest.raises(TypeError, match=r"with respect to Values, got 2\.0"):
         grad(x * x, [2.0])
@@ -281,7 +282,7 @@ def test_a_list_is_refused_with_the_line_to_write():
 
 
 def test_an_integer_beyond_floats_is_refused():
-    with pytest.raises(OverflowError, match="1.8e308"):
+    with pytest.raises(OverflowError, match=r"1\.8e308"):
         Value(10**400)
 
 
@@ -324,7 +325,7 @@ def test_comparison_is_of_data_and_equality_of_identity():
     a, b = Value(1.0), Value(1.0)
     assert a != b
     assert len({a, b, a}) == 2
-    assert (a < 2, a <= 1, a > 1, a >= b, 0 < a) == (True, True, False, True, True)
+    assert (a < 2, a <= 1, a > 1, a >= b, a > 0) == (True, True, False, True, True)
     assert [v.data for v in sorted([Value(3), Value(1), Value(2)])] == [1.0, 2.0, 3.0]
     assert max(Value(3), Value(5)).data == 5.0
 
@@ -339,7 +340,17 @@ def test_sum_from_zero_and_format_and_repr():
 
 def test_arithmetic_is_ieee_and_never_raises():
     zero, big = Value(0.0), Value(1e200)
-    got = [log(zero), 1 / zero, -1 / zero, zero / zero, exp(Value(710)), big * big, big**2, Value(-2.0) ** 0.5, sqrt(-big)]
+    got = [
+        log(zero),
+        1 / zero,
+        -1 / zero,
+        zero / zero,
+        exp(Value(710)),
+        big * big,
+        big**2,
+        Value(-2.0) ** 0.5,
+        sqrt(-big),
+    ]
     assert [str(v.data) for v in got] == ["-inf", "inf", "-inf", "nan", "inf", "inf", "inf", "nan", "nan"]
 
 
@@ -361,7 +372,11 @@ def test_an_operation_of_a_subclass_records_the_subclass():
 
 def test_affine_is_dot_row_by_row_bit_for_bit():
     rng = random.Random(1)
-    for xs in ([rng.gauss(0, 1) for _ in range(7)], [Value(rng.gauss(0, 1)) for _ in range(7)], [1, Value(2.0), 0.5] * 2 + [3]):
+    for xs in (
+        [rng.gauss(0, 1) for _ in range(7)],
+        [Value(rng.gauss(0, 1)) for _ in range(7)],
+        [1, Value(2.0), 0.5] * 2 + [3],
+    ):
         rows = [[Value(rng.gauss(0, 1)) for _ in range(7)] for _ in range(4)]
         starts = [Value(rng.gauss(0, 1)) for _ in range(4)]
         for got, row, start in zip(affine(rows, xs, starts), rows, starts):
@@ -390,11 +405,12 @@ def test_no_grad_computes_and_records_nothing():
 
 def test_no_grad_nests_and_ends_when_an_exception_leaves_it():
     x = Value(3.0)
-    with pytest.raises(ZeroDivisionError), no_grad():
+    with no_grad():
         with no_grad():
             pass
         assert (x * x).args == ()
-        raise ZeroDivisionError
+    with pytest.raises(TypeError), no_grad():
+        x * "a"
     assert (x * x).args == (x, x)
 
 
@@ -418,7 +434,10 @@ def test_no_grad_is_of_its_thread():
 
 def test_anomaly_raises_where_the_first_nan_is_born_and_shows_the_line():
     x = Value(-1.0, label="x")
-    with anomaly(), pytest.raises(FloatingPointError, match=r"nan was born in the forward pass.*log\(x=-1\).*y = log\(x\)"):
+    with (
+        anomaly(),
+        pytest.raises(FloatingPointError, match=r"nan was born in the forward pass.*log\(x=-1\).*y = log\(x\)"),
+    ):
         y = log(x)  # noqa: F841
 
 
@@ -434,7 +453,7 @@ def test_anomaly_raises_in_the_backward_pass_with_the_line_that_recorded_the_nod
 
 def test_anomaly_is_silent_on_healthy_graphs():
     with anomaly():
-        a, b, g = micrograds_example()
+        a, _, g = micrograds_example()
         g.backward()
     assert f"{a.grad:.4f}" == "138.8338"
 
@@ -470,7 +489,9 @@ thread.start(); thread.join()
 
 
 def test_a_chain_of_a_million_nodes_on_a_small_stack_under_a_recursion_limit_of_100():
-    done = subprocess.run([sys.executable, "-c", DEEP.format(path=sys.path)], capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-c", DEEP.format(path=sys.path)], capture_output=True, text=True, timeout=300
+    )
     assert done.stdout == "deep enough\n", done.stderr
 
 
@@ -499,7 +520,7 @@ def test_a_two_operand_node_takes_at_most_350_bytes():
     xs = [Value(float(i) + 0.5) for i in range(1000)]
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
-    nodes = [x * y for x, y in zip(xs, xs[1:])]
+    nodes = [x * y for x, y in itertools.pairwise(xs)]
     for node in nodes:
         node.backward()
     used = tracemalloc.get_traced_memory()[0] - before
@@ -541,7 +562,8 @@ def test_results_are_bitwise_the_same_under_every_hash_seed():
     code = (
         "from tinygrad_lite import nn, optim, fit, data\n"
         "X, y = data.moons(20); m = nn.MLP(2, [4, 1], seed=1)\n"
-        "h = fit(lambda x, s: nn.hinge(m(x), s), optim.SGD(m.parameters(), lr=0.1), X, y, epochs=3, batch_size=7, progress=False)\n"
+        "h = fit(lambda x, s: nn.hinge(m(x), s), optim.SGD(m.parameters(), lr=0.1), X, y, epochs=3, "
+        "batch_size=7, progress=False)\n"
         "print([v.hex() for v in h.loss], [p.data.hex() for p in m.parameters()])"
     )
     runs = {

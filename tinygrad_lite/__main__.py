@@ -68,7 +68,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "moons: 100 points on two interleaved half circles, two classes",
     )
     demo.add_argument(
-        "--epochs", type=_whole, metavar="N", help="how often to go through the data (digits: 8, moons: 0.4)"
+        "--epochs", type=_whole, metavar="N", help="how often to go through the data (digits: 8, moons: 100)"
     )
     demo.add_argument(
         "--lr", type=_positive, metavar="RATE", help="learning rate: how far each step goes (digits: 0.2, moons: 0.4)"

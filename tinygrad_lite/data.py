@@ -36,17 +36,17 @@ def circles(n: int = 100, noise: float = 0.1, seed: int = 0) -> tuple[Points, li
         r = 1.0 if side < 0 else 0.5
         return r * math.cos(2 * math.pi * u), r * math.sin(2 * math.pi * u)
 
-    return _two_classes(n, noise, seed, at)
+    return _two_classes(n, noise, seed, at, closed=True)
 
 
 def spirals(n: int = 100, noise: float = 0.1, seed: int = 0) -> tuple[Points, list[float]]:
-    """Two spirals of one and a half turns, from the centre to radius 1; noise is scaled by 1/5."""
+    """Two spirals of one and a half turns, from radius 0.05 to radius 1; noise is scaled by 1/5."""
 
     def at(side: float, u: float) -> tuple[float, float]:
-        angle = 3 * math.pi * u + (math.pi if side > 0 else 0.0)
-        return u * math.cos(angle), u * math.sin(angle)
+        angle, r = 3 * math.pi * u + (math.pi if side > 0 else 0.0), 0.05 + 0.95 * u
+        return r * math.cos(angle), r * math.sin(angle)
 
-    return _two_classes(n, noise / 5, seed, at)
+    return _two_classes(n, noise, seed, at, scale=0.2)
 
 
 def xor(n: int = 100, noise: float = 0.1, seed: int = 0) -> tuple[Points, list[float]]:
@@ -146,14 +146,17 @@ def shuffled(n: int, state: int) -> tuple[list[int], int]:
     return order, state
 
 
-def _two_classes(n: int, noise: float, seed: int, at: Any) -> tuple[Points, list[float]]:
+def _two_classes(
+    n: int, noise: float, seed: int, at: Any, scale: float = 1.0, closed: bool = False
+) -> tuple[Points, list[float]]:
     """Classes in turn, each spread evenly over its curve at(side, u), u from 0 to 1."""
     rng = _generator(n, noise, seed)
+    noise *= scale
     X, y = [], []
     for i in range(n):
         side = 1.0 if i % 2 else -1.0
         count = (n + 1 - i % 2) // 2  # points of this class
-        x1, x2 = at(side, (i // 2) / max(count - 1, 1))
+        x1, x2 = at(side, (i // 2) / max(count if closed else count - 1, 1))
         X.append([x1 + rng.gauss(0.0, noise), x2 + rng.gauss(0.0, noise)])
         y.append(side)
     return X, y

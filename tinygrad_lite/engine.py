@@ -110,7 +110,7 @@ class Value:
     (16.0, -24.0, 16.0)
     """
 
-    # `line` is set only under `anomaly`; `scope` only by whoever names a part of the graph
+    # `line` is set only under `anomaly`
     __slots__ = ("__weakref__", "args", "data", "grad", "label", "line", "local_grads", "op")
     data: float
     grad: float
@@ -133,6 +133,8 @@ class Value:
     @classmethod
     def record(cls, op: Op, operands: Sequence[Any]) -> Value:
         """A new node: op applied to operands, of which at least one is a Value."""
+        if _modes and (placeholder := getattr(_mode, "recording", None)) and not issubclass(cls, placeholder):
+            return cast(Value, placeholder.record(op, operands))
         args, wanted = tuple(operands), None
         data = [x.data for x in operands if x.__class__ is cls]
         if len(data) != len(operands):
@@ -256,6 +258,11 @@ class Value:
             if dx is not None:
                 x.grad += dx * self.grad
 
+    def demand(self, holds: Callable[[float], bool], message: Callable[[float], str]) -> None:
+        """ValueError(message(data)) unless holds(data); a placeholder asks it of each example later."""
+        if not holds(self.data):
+            raise ValueError(message(self.data))
+
     def _check_unchanged(self) -> None:
         """RuntimeError unless this node's number and local gradients still follow from its operands."""
         assert self.op is not None
@@ -345,7 +352,12 @@ def grad(out: Value, wrt: Iterable[Value]) -> list[Value]:
     for x in wrt:
         if not isinstance(x, Value):
             raise TypeError(f"grad differentiates with respect to Values, got {x!r} in the list")
+    return adjoints(out, wrt)
 
+
+def adjoints(out: Value, wrt: Sequence[Value], masked: bool = True) -> list[Value]:
+    """`grad` without its checks. masked=False: of placeholders, trusts that 0 x local is 0, which holds
+    unless a local derivative is not finite."""
     order = topological_order(out)
     needed: set[Value | float] = set(wrt)  # the nodes on a path from wrt to out
     for node in order:
@@ -365,7 +377,7 @@ def grad(out: Value, wrt: Iterable[Value]) -> list[Value]:
         for x, dx, known in zip(node.args, locals_, node.local_grads):
             if dx is not None:
                 condition = reach[node]
-                if known is SELECTED_LATER:
+                if masked and known is SELECTED_LATER:
                     condition = dx if condition is True else ops.where(condition, dx, 0.0)
                 sent.setdefault(x, []).append((adjoint[node], dx, condition))
     found = [adjoint.get(x, 0.0) for x in wrt]
@@ -421,7 +433,7 @@ _modes_lock = threading.Lock()
 
 def _apply_modes(node: Value) -> None:
     if getattr(_mode, "anomaly", False):
-        node.line = _user_line()
+        node.line = user_line()
         if not math.isfinite(node.data):
             raise FloatingPointError(f"{node.data} was born in the forward pass: {_equation(node)}")
     if getattr(_mode, "no_grad", False):
@@ -429,12 +441,12 @@ def _apply_modes(node: Value) -> None:
 
 
 @contextmanager
-def _set_mode(name: str) -> Iterator[None]:
+def _set_mode(name: str, to: Any = True) -> Iterator[None]:
     global _modes
-    before = getattr(_mode, name, False)
+    before = getattr(_mode, name, None)
     with _modes_lock:
         _modes += 1
-    setattr(_mode, name, True)
+    setattr(_mode, name, to)
     try:
         yield
     finally:
@@ -452,6 +464,11 @@ def anomaly() -> Any:
     """`with anomaly():` raises FloatingPointError where the first nan or inf is born, forward or
     backward, naming operation, operands and your source line. Slow; for this thread."""
     return _set_mode("anomaly")
+
+
+def recording(placeholder: type[Value]) -> Any:
+    """`with recording(Tracer):` every operation of this thread records a Tracer, for the compiler."""
+    return _set_mode("recording", placeholder)
 
 
 def _check_backward(root: Value, order: list[Value]) -> None:
@@ -484,7 +501,7 @@ def _name(x: Value) -> str:
     return f"{x.label}={x.data:g}" if x.label else f"Value({x.data:g})"
 
 
-def _user_line() -> str:
+def user_line() -> str:
     """File, line and text of the innermost frame outside this package."""
     frame = sys._getframe(1)
     package = __name__.partition(".")[0]

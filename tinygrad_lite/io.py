@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 import struct
 from pathlib import Path
@@ -26,6 +27,8 @@ def save(model: Module, path: str | os.PathLike[str]) -> None:
     path = Path(path)
     arrays = {name: np.array(numbers, dtype="<f8") for name, numbers in model.state_dict().items()}
     content = _encode(safetensors, arrays)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"cannot write {path}: there is no folder {path.parent}")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "xb") as file:
@@ -51,17 +54,19 @@ def load(model: Module, path: str | os.PathLike[str]) -> None:
     ValueError, and model unchanged, where the file is damaged, truncated, of another kind, or made for
     another model. Nothing in the file is executed.
     """
-    np, safetensors = _libraries()
+    _, safetensors = _libraries()
     content = _read(Path(path))
     try:
-        arrays = safetensors.load(content)
+        dtypes = {name: part["dtype"] for name, part in safetensors.deserialize(content)}
         metadata = _metadata(content)
     except Exception as error:  # safetensors has an exception class of its own for each version
         raise ValueError(f"{path} is not a whole safetensors file: {error}") from None
-    for name, array in arrays.items():
-        if array.dtype.kind != "f":
-            raise ValueError(f"{path}: {name} holds {array.dtype} numbers, expected float64, float32 or float16")
-    ours = _CHECKSUM in metadata or metadata.keys() - {"format"}
+    for name, dtype in dtypes.items():
+        if dtype not in ("F64", "F32", "F16"):
+            raise ValueError(f"{path}: {name} holds {dtype} numbers, expected float64, float32 or float16")
+    arrays = safetensors.load(content)
+    # also where a flipped bit renamed the key
+    ours = _CHECKSUM in metadata or any(re.fullmatch("[0-9a-f]{64}", text) for text in metadata.values())
     if ours and _encode(safetensors, arrays) != content:  # what `save` would write, to the last bit
         raise ValueError(f"{path} is damaged: its content does not match its checksum")
     expected = {name: shape(tensor) for name, tensor in model.tensors().items()}
@@ -99,8 +104,16 @@ def _read(path: Path) -> bytes:
 
 def _metadata(content: bytes) -> dict[str, str]:
     (size,) = struct.unpack("<Q", content[:8])
-    found = json.loads(content[8 : 8 + size]).get("__metadata__", {})
+    found = json.loads(content[8 : 8 + size], object_pairs_hook=_each_once).get("__metadata__", {})
     return found if isinstance(found, dict) else {}
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(n for n in names if names.count(n) > 1)} stands twice in its header")
+    return found
 
 
 def _shapes(shapes: dict[str, tuple[int, ...]]) -> str:

@@ -49,7 +49,7 @@ class Module:
     def named_parameters(self) -> Iterator[tuple[str, Value]]:
         """(path, Value) of every parameter, such as ("layers.0.neurons.3.w.1", Value); each Value once."""
         seen: set[Value] = set()
-        for name, value in _walk("", self):
+        for name, value in _walk("", self, set()):
             if value not in seen:
                 seen.add(value)
                 yield name, value
@@ -324,38 +324,45 @@ def shape(tensor: Any) -> tuple[int, ...]:
     return (len(tensor), *(inner.pop() if inner else ()))
 
 
-def _walk(path: str, part: Any) -> Iterator[tuple[str, Value]]:
+def _walk(path: str, part: Any, entered: set[int]) -> Iterator[tuple[str, Value]]:
     if isinstance(part, Value):
         yield path, part
         return
     inside: Iterable[tuple[Any, Any]] = ()
     if isinstance(part, Module):
+        if id(part) in entered:
+            return
+        entered.add(id(part))
         inside = vars(part).items()
     elif isinstance(part, dict):
         inside = part.items()
     elif isinstance(part, (list, tuple)):
         inside = enumerate(part)
     for name, inner in inside:
-        yield from _walk(f"{path}.{name}" if path else str(name), inner)
+        yield from _walk(f"{path}.{name}" if path else str(name), inner, entered)
 
 
 def _modules_and_tensors(path: str, part: Any) -> Iterator[tuple[str, Any]]:
-    values = [v for _, v in _walk(path, part)]
-    if isinstance(part, (Module, Value)) or (values and isinstance(part, (list, tuple)) and not _holds_modules(part)):
+    if isinstance(part, (Module, Value)) or _is_tensor(part):
         yield path, part
     elif isinstance(part, (list, tuple, dict)):
         for name, inner in part.items() if isinstance(part, dict) else enumerate(part):
             yield from _modules_and_tensors(f"{path}.{name}", inner)
 
 
-def _holds_modules(part: Any) -> bool:
-    if isinstance(part, (list, tuple)):
-        return any(map(_holds_modules, part))
-    return isinstance(part, (Module, dict))
+def _is_tensor(part: Any) -> bool:
+    """Whether part is a list of Values, or of rows of one length, all the way down."""
+    if not isinstance(part, (list, tuple)) or not part:
+        return False
+    if all(isinstance(inner, Value) for inner in part):
+        return True
+    return all(map(_is_tensor, part)) and len(set(map(shape, part))) == 1
 
 
 def _flat(tensor: Any) -> Iterator[Any]:
-    if isinstance(tensor, (list, tuple)) or (hasattr(tensor, "shape") and tensor.shape):
+    if hasattr(tensor, "tolist"):  # NumPy's and PyTorch's
+        tensor = tensor.tolist()
+    if isinstance(tensor, (list, tuple)):
         for part in tensor:
             yield from _flat(part)
     else:
@@ -412,6 +419,7 @@ def _activation_name(activation: Activation) -> str:
 
 
 def _pairs(who: str, prediction: Any, target: Any) -> list[tuple[Any, Any]]:
+    prediction, target = (list(x) if getattr(x, "ndim", 0) else x for x in (prediction, target))
     lists = [isinstance(x, (list, tuple)) for x in (prediction, target)]
     if not any(lists):
         return [(prediction, target)]

@@ -275,6 +275,23 @@ def _one_minus_square(x: Any) -> Any:
     return where(less(abs_(x), 0.5), 1.0 - x * x, (1.0 - x) * (1.0 + x))
 
 
+def _base_partial(out: Any, x: Any, n: Any) -> Any:
+    """n x^(n-1), but 0 where n is 0, also at x = 0."""
+    if hasattr(n, "record"):
+        return _unless_nan(out, where(equal(x, 0.0) * equal(n, 0.0), 0.0, n * power(x, n - 1.0)))
+    if n == 0.0:  # a plain number is known: nothing to select later
+        return 0.0
+    slope = n * power(x, n - 1.0)
+    return slope if n - 1.0 + 1.0 == n else _unless_nan(out, slope)  # n - 1 may round to a whole number
+
+
+def _exponent_partial(out: Any, x: Any, n: Any) -> Any:
+    """x^n log x, but 0 where 0^n is constant in n."""
+    if not hasattr(x, "record") and x:
+        return out * log(x)
+    return where(equal(x, 0.0) * less_equal(0.0, n), 0.0, out * log(x))
+
+
 def _largest_partials(out: Any, *xs: Any) -> Sequence[Any]:
     """Of k operands equal to the maximum (or minimum) each gets 1/k, the least-norm subgradient."""
     ties = [equal(x, out) for x in xs]
@@ -300,15 +317,7 @@ add = Op("add", "+", operator.add, (1.0, 1.0))
 sub = Op("sub", "-", operator.sub, (1.0, -1.0))
 mul = Op("mul", "*", operator.mul, (lambda out, a, b: b, lambda out, a, b: a))
 div: Op = Op("div", "/", _div, (lambda out, a, b: div(1.0, b), lambda out, a, b: div(-out, b)))
-power: Op = Op(
-    "power",
-    "**",
-    _power,
-    (
-        lambda out, x, n: n * power(x, where(n, n - 1.0, 0.0)),
-        lambda out, x, n: where(equal(x, 0.0) * less_equal(0.0, n), 0.0, out * log(x)),
-    ),
-)
+power: Op = Op("power", "**", _power, (_base_partial, _exponent_partial))
 neg = Op("neg", "neg", operator.neg, (-1.0,))
 abs_ = Op("abs", "abs", abs, (lambda out, x: sign(x),))
 

@@ -30,6 +30,9 @@ class Optimizer:
     state_size = 0
 
     def __init__(self, params: Iterable[Any], lr: float) -> None:
+        if not isinstance(params, Iterable):
+            hint = "model.parameters()" if hasattr(params, "parameters") else "[v]"
+            raise TypeError(f"{type(self).__name__} expects a list of Values, got {params!r}: give it {hint}")
         self.params = list(params)
         if not self.params:
             raise ValueError(f"{type(self).__name__} got no parameters: give it model.parameters()")
@@ -41,9 +44,18 @@ class Optimizer:
             raise ValueError(
                 f"parameter {first} is in the list twice and would be updated twice; model.parameters() gives each once"
             )
-        self.lr = _not_negative("lr", lr)
+        self.lr = lr
         self.t = 0  # steps made
         self.state = [(0.0,) * self.state_size] * len(self.params)
+
+    @property
+    def lr(self) -> float:
+        """The learning rate; ValueError where it is set to something below 0 or not finite."""
+        return self._lr
+
+    @lr.setter
+    def lr(self, lr: float) -> None:
+        self._lr = _not_negative("lr", lr)
 
     def update(self, p: Any, g: Any, lr: Any, t: Any, *state: Any) -> tuple[Any, ...]:
         """The new parameter and state, from parameter p, gradient g, learning rate, step number t = 1,
@@ -65,6 +77,11 @@ class Optimizer:
                 raise FloatingPointError(
                     f"{self._name(i)} would become {new} (from {p.data:g}, gradient {p.grad:g}, lr "
                     f"{self.lr:g}); nothing was updated. A smaller lr is the usual cure"
+                )
+            if not all(map(math.isfinite, rest)):
+                raise FloatingPointError(
+                    f"the state of {self._name(i)} would become {tuple(rest)} (gradient {p.grad:g}); nothing was "
+                    "updated. A smaller gradient is needed: scale the loss"
                 )
             news.append(new)
             states.append(tuple(rest))
@@ -89,7 +106,8 @@ class Optimizer:
                 f"state for {len(got)} parameters with {sorted(set(got))} numbers each"
             )
         numbers = [tuple(map(ops.as_float, s)) for s in state["state"]]
-        self.lr, self.t, self.state = _not_negative("lr", state["lr"]), int(state["t"]), numbers
+        self.lr = state["lr"]
+        self.t, self.state = int(state["t"]), numbers
 
     def _name(self, i: int) -> str:
         label = self.params[i].label
@@ -163,13 +181,17 @@ class Adam(Optimizer):
 
     def update(self, p: Any, g: Any, lr: Any, t: Any, *state: Any) -> tuple[Any, ...]:
         if self.weight_decay:
-            g = g + self.weight_decay * p
+            p, g = self.decay(p, g, lr)
         m, v = state
         m = self.beta1 * m + (1.0 - self.beta1) * g
         v = self.beta2 * v + (1.0 - self.beta2) * g * g
         unbiased_m = m / (1.0 - ops.power(self.beta1, t))
         unbiased_v = v / (1.0 - ops.power(self.beta2, t))
         return p - lr * unbiased_m / (ops.sqrt(unbiased_v) + self.eps), m, v
+
+    def decay(self, p: Any, g: Any, lr: Any) -> tuple[Any, Any]:
+        """Parameter and gradient after weight decay."""
+        return p, g + self.weight_decay * p
 
 
 class AdamW(Adam):
@@ -183,11 +205,10 @@ class AdamW(Adam):
         eps: float = 1e-8,
         weight_decay: float = 0.01,
     ) -> None:
-        super().__init__(params, lr, betas, eps)
-        self.decay = _not_negative("weight_decay", weight_decay)
+        super().__init__(params, lr, betas, eps, weight_decay)
 
-    def update(self, p: Any, g: Any, lr: Any, t: Any, *state: Any) -> tuple[Any, ...]:
-        return super().update(p - lr * self.decay * p, g, lr, t, *state)
+    def decay(self, p: Any, g: Any, lr: Any) -> tuple[Any, Any]:
+        return p - lr * self.weight_decay * p, g
 
 
 class WeightAverage:
@@ -264,7 +285,7 @@ class schedules:
     @staticmethod
     def linear(lr: float, steps: int, end: float = 0.0) -> Callable[[int], float]:
         """A straight line from lr to end over so many steps, then end."""
-        return lambda t: lr + (end - lr) * min(t / steps, 1.0)
+        return lambda t: end if t >= steps else lr + (end - lr) * t / steps
 
 
 def _assign(params: list[Any], numbers: list[float]) -> None:

@@ -71,7 +71,7 @@ def fit(
         for epoch in range(1, epochs + 1):
             if size < len(X):
                 order, state = shuffled(len(X), state)
-            epoch_loss, moved = 0.0, math.inf
+            epoch_loss, seen = 0.0, 0
             for at in range(0, len(X), size):
                 chosen = order[at : at + size]
                 if schedule is not None:
@@ -88,11 +88,14 @@ def fit(
                 opt.step()
                 history.steps += 1
                 epoch_loss += value.data * len(chosen) / len(X)
+                seen += len(chosen)
                 if tol is not None:
                     moved = max(abs(p.data - old) for p, old in zip(opt.params, before))
                     if moved <= tol:
                         history.stopped = f"no parameter moved more than tol={tol:g} in step {history.steps}"
                         break
+            if seen < len(X):  # tol cut it short
+                epoch_loss *= len(X) / seen
             history.loss.append(epoch_loss)
             history.lr.append(opt.lr)
             history.seconds = time.perf_counter() - start
@@ -117,6 +120,8 @@ def _objective(loss: Callable[[Any, Any], Any], X: Sequence[Any], y: Sequence[An
                 "not from their .data"
             )
     value = ops.mean(losses)
+    if value.op is None:
+        raise RuntimeError("fit was called inside no_grad(): nothing is recorded, so nothing can be learnt")
     return value if penalty is None else value + penalty()  # type: ignore[no-any-return]
 
 

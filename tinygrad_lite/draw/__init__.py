@@ -43,4 +43,3 @@ def draw_dot(
     from .dot import Drawing
 
     return Drawing(picture(root, rankdir, expand, edges, limit), format)
-

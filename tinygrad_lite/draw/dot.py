@@ -10,15 +10,7 @@ from typing import Any
 import graphviz
 
 from .layout import svg
-from .picture import Box, Picture
-
-# fill, line, text: light fills and dark text, legible on white and in dark notebooks
-_COLORS = {
-    "value": ("#FFFFFF", "#4D4D4D", "#1A1A1A"),
-    "parameter": ("#DCEBF7", "#0072B2", "#1A1A1A"),
-    "constant": ("#F2F2F2", "#999999", "#595959"),
-    "operation": ("#FCEBC8", "#B07800", "#1A1A1A"),
-}
+from .picture import ARROW_COLOR, COLORS, Box, Picture
 
 
 class Drawing(graphviz.Digraph):  # type: ignore[misc]
@@ -29,14 +21,17 @@ class Drawing(graphviz.Digraph):  # type: ignore[misc]
             format=format,
             graph_attr={"rankdir": picture.rankdir, "bgcolor": "transparent", "nodesep": "0.18", "ranksep": "0.35"},
             node_attr={"fontname": "DejaVu Sans", "fontsize": "11", "style": "filled", "height": "0.3"},
-            edge_attr={"fontname": "DejaVu Sans", "fontsize": "9", "color": "#7A7A7A", "arrowsize": "0.6"},
+            edge_attr={"fontname": "DejaVu Sans", "fontsize": "9", "color": ARROW_COLOR, "arrowsize": "0.6"},
         )
         self.picture = picture
         for box in picture.boxes:
             self.node(box.key, **_attributes(box))
         for arrow in picture.arrows:
-            text = f' <<font color="#7A7A7A">{_html(arrow.text)}</font>>' if arrow.text else ""
+            text = f' <<font color="{ARROW_COLOR}">{_html(arrow.text)}</font>>' if arrow.text else ""
             self.edge(arrow.tail, arrow.head, **({"label": text[1:]} if text else {}))
+
+    def __repr__(self) -> str:
+        return f"Drawing({len(self.picture.boxes)} boxes, {len(self.picture.arrows)} arrows)"
 
     def svg(self) -> str:
         """The picture as SVG text, by `dot` where it is installed, else by our own layout."""
@@ -63,7 +58,7 @@ class Drawing(graphviz.Digraph):  # type: ignore[misc]
     def render(self, filename: Any = None, directory: Any = None, *args: Any, **options: Any) -> str:
         """Writes the picture to `filename` + "." + format and returns that path, as graphviz does."""
         if shutil.which("dot"):
-            return str(super().render(filename, directory, *args, **options))
+            return str(super().render(filename, *args, directory=directory, **options))
         wanted = options.get("format") or self.format
         _only_svg(wanted)
         path = Path(directory or "") / f"{filename or 'Digraph.gv'}.{wanted}"
@@ -81,7 +76,7 @@ def _only_svg(format: str) -> None:
 
 
 def _attributes(box: Box) -> dict[str, str]:
-    fill, line, text = _COLORS[box.kind]
+    fill, line, text = COLORS[box.kind]
     look = {"fillcolor": fill, "color": line, "fontcolor": text}
     if box.kind == "operation":
         return look | {"label": f"<{_html(box.cells[0])}>", "shape": "ellipse", "margin": "0.06,0.03"}

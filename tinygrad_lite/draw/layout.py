@@ -21,7 +21,7 @@ from itertools import accumulate, pairwise
 from math import sqrt
 from typing import NamedTuple
 
-from .picture import Arrow, Box, Picture
+from .picture import ARROW_COLOR, COLORS, Arrow, Box, Picture
 
 Point = tuple[float, float]
 
@@ -58,7 +58,7 @@ PLATE = 16.0  # height of the plate under an arrow's text
 # --- texts: how wide they are, in a browser that nobody can ask
 
 _CLASSES = {
-    4.4: " ',.ijl", 5.5: '!"()-/:;IJ[\\]frt|', 8.8: "ABCKRSUVXZ", 10.2: "#&+<=>^~DGHMNOQw", 13.0: "%@Wm"
+    4.4: " ',.ijl", 5.6: '!"()-/:;IJ[\\]frt|', 8.8: "ABCKRSUVXZ", 10.4: "#&+<=>^~DGHMNOQw", 13.0: "%@Wm"
 }  # fmt: skip
 _WIDTHS = {character: width for width, characters in _CLASSES.items() for character in characters}
 _BREAKS = re.compile("\r\n|[\n\r\v\f\x85\u2028\u2029]")
@@ -81,13 +81,19 @@ def _cells(box: Box) -> list[tuple[str, float]]:
     return [(one_line(text), text_width(one_line(text)) + 14.0) for text in texts]
 
 
+def _turned(a: float, b: float, rankdir: str) -> Point:
+    """(x, y) as (along, across), and (along, across) as (x, y)."""
+    return (a, b) if rankdir == "LR" else (b, a)
+
+
 def _size(box: Box, fan_in: int, rankdir: str) -> Point:
-    """Extent along and across; an operation grows with its fan-in, to show where the arrows arrive."""
-    width, height = sum(width for _, width in _cells(box)), 22.0 if box.kind == "constant" else 26.0
-    if box.kind == "operation":
-        width, height = max(32.0, 1.1 * width), 32.0  # 1.1: the text's corners lie inside the ellipse too
-    along, across = (width, height) if rankdir == "LR" else (height, width)
-    return along, max(across, min(6.0 * fan_in, 90.0)) if box.kind == "operation" else across
+    """Extent along and across; an operation grows with its fan-in, so that arrows arrive side by side."""
+    width = sum(width for _, width in _cells(box))
+    if box.kind != "operation":
+        return _turned(width, 22.0 if box.kind == "constant" else 26.0, rankdir)
+    # 1.1: the corners of the text, too, lie inside the ellipse
+    along, across = _turned(max(32.0, 1.1 * width), 32.0, rankdir)
+    return along, max(across, min(6.0 * fan_in, 90.0))
 
 
 # --- the network: boxes and waypoints in ranks
@@ -106,6 +112,7 @@ class _Node:
     users: list[_Node] = field(default_factory=list)
     order: int = -1  # among the nodes of its rank
     centre: float = 0.0  # across
+    start: float = 0.0  # along
 
     def gap(self, other: _Node) -> float:
         """Least distance between the centres of two neighbours of a rank."""
@@ -113,13 +120,18 @@ class _Node:
 
 
 def _ranks(operands: Sequence[Sequence[int]], users: Sequence[Sequence[int]]) -> list[int]:
-    """Longest-path ranks: as late as the users allow, so that a leaf stands close to its first user, then
-    as early as the operands allow wherever that shortens at least as many arrows as it lengthens."""
+    """Longest-path ranks: as late as the users allow, so that a leaf stands close to its first user; then
+    as early as the operands allow wherever that shortens at least as many arrows as it lengthens. An
+    operation and its result, each the other's only neighbour on that side, move together."""
     rank = [0] * len(users)
+    outgoing = [len(u) for u in users]  # of the whole chain that moves with a box
+    joined = [False] * len(users)  # to its one operand
     for v in reversed(range(len(users))):
         rank[v] = min((rank[u] for u in users[v]), default=0) - 1
+        if len(users[v]) == 1 == len(operands[users[v][0]]):
+            outgoing[v], joined[users[v][0]] = outgoing[users[v][0]], True
     for v in range(len(users)):
-        if len(operands[v]) >= max(len(users[v]), 1):
+        if joined[v] or len(operands[v]) >= max(outgoing[v], 1):
             rank[v] = max(rank[u] for u in operands[v]) + 1
     lowest = min(rank, default=0)
     return [r - lowest for r in rank]
@@ -164,7 +176,8 @@ def _network(picture: Picture) -> tuple[list[_Node], list[list[_Node]]]:
             last = o and r == end.rank - 1
             place = (arrow.tail, copy, r, arrow.head if last else None)  # arrows of one tail share their way
             if place not in waypoints:
-                waypoints[place] = _Node(r, *(_plate(arrow, picture.rankdir) if last else (0.0, 0.0)), 0.0)
+                plate = (text_width(one_line(arrow.text)) + 8.0, PLATE) if last and arrow.text else (0.0, 0.0)
+                waypoints[place] = _Node(r, *_turned(*plate, picture.rankdir), 0.0)
                 _link(chain[-1], waypoints[place])
             chain.append(waypoints[place])
             # half a step more on a longest path: there the line stays straight and others bend
@@ -173,12 +186,6 @@ def _network(picture: Picture) -> tuple[list[_Node], list[list[_Node]]]:
         _link(chain[-1], end)
         chains.append([*chain, end])
     return nodes + list(waypoints.values()), chains
-
-
-def _plate(arrow: Arrow, rankdir: str) -> Point:
-    """Extent along and across of what stands on the arrow."""
-    width, height = (text_width(one_line(arrow.text)) + 8.0, PLATE) if arrow.text else (0.0, 0.0)
-    return (width, height) if rankdir == "LR" else (height, width)
 
 
 def _link(operand: _Node, user: _Node) -> None:
@@ -209,18 +216,23 @@ def _ordered(nodes: Sequence[_Node], sweeps: int = 24) -> list[list[_Node]]:
         for layer in layers if forward else reversed(layers):
             near = {node: node.operands if forward else node.users for node in layer}
             moved = [node for node in layer if near[node]]
+            if sweep >= sweeps // 2 and sweep % 4 > 1:
+                moved.reverse()  # ties change places: it may free two ranks that hold each other
             moved.sort(key=lambda node: sum(other.order for other in near[node]) / len(near[node]))
             slots = iter(moved)
-            layer[:] = [next(slots) if near[node] else node for node in layer]
-            for order, node in enumerate(layer):
-                node.order = order
+            _reorder(layer, [next(slots) if near[node] else node for node in layer])
         crossings = _crossings(layers)
         if crossings < fewest:
             best, fewest = [layer[:] for layer in layers], crossings
-    for layer in best:
-        for order, node in enumerate(layer):
-            node.order = order
-    return best
+    for layer, order in zip(layers, best, strict=True):
+        _reorder(layer, order)
+    return layers
+
+
+def _reorder(layer: list[_Node], nodes: Sequence[_Node]) -> None:
+    layer[:] = nodes
+    for order, node in enumerate(layer):
+        node.order = order
 
 
 def _crossings(layers: Sequence[Sequence[_Node]]) -> int:
@@ -257,17 +269,19 @@ def _spread(wanted: Sequence[float], weights: Sequence[float], gaps: Sequence[fl
 
 
 def _place(layers: Sequence[Sequence[_Node]], sweeps: int = 9) -> None:
-    """Sets every centre. Backward, a node wants to be level with the middle of its users; forward, with
-    its deepest operands, so that the longest chain through a picture is straight."""
+    """Sets every centre, rank after rank: forward a node wants to be level with its deepest operands,
+    backward with its deepest users, so that the longest chain through a picture is straight."""
     for sweep in range(sweeps):
         forward = sweep % 2 == 0
         for layer in layers if forward else reversed(layers):
             wanted = []
             for node in layer:
                 near = node.operands if forward else node.users
+                if forward and not node.box and len(near[0].users) > 1:
+                    near = node.users  # a text beside the operation it belongs to, not beside its siblings
                 deepest = max((other.depth for other in near), default=0.0)
-                centres = [other.centre for other in near if not forward or other.depth == deepest]
-                wanted.append(sum(centres) / len(centres) if centres else node.centre)
+                centres = [other.centre for other in near if other.depth == deepest] or [node.centre]
+                wanted.append(sum(centres) / len(centres))
             deepest = max(node.depth for node in layer)
             weights = [1e4 ** max(node.depth - deepest, -20.0) for node in layer]
             gaps = [a.gap(b) for a, b in pairwise(layer)]
@@ -279,7 +293,7 @@ def _ports(head: _Node) -> dict[_Node, float]:
     """Where on the head's border each arrow arrives, from its centre: level with where it comes from, if
     that is possible, and apart from the others."""
     near = sorted(head.operands, key=lambda node: node.order)
-    reach = head.across / 2 - 6.0
+    reach = min(head.across / 2 - 6.0, max(10.0, 3.0 * len(near)))
     gap = min(8.0, 2 * reach / max(len(near) - 1, 1))
     wanted = [max(-reach, min(node.centre - head.centre, reach)) for node in near]
     ports = _spread(wanted, [1.0] * len(near), [gap] * (len(near) - 1))
@@ -293,40 +307,42 @@ def layout(picture: Picture) -> Layout:
     layers = _ordered(nodes)
     _place(layers)
 
-    half = [max(node.along for node in layer) / 2 for layer in layers]
-    middle: list[float] = []
+    left: list[float] = []  # the edges of each rank
+    right: list[float] = []
     edge = MARGIN
-    for layer, h in zip(layers, half, strict=True):
-        if middle:
+    for layer in layers:
+        if left:
             steepest = max((abs(v.centre - u.centre) for v in layer for u in v.operands), default=0.0)
-            edge += 14.0 + min(0.12 * steepest, 80.0)
+            edge += 14.0 + min(0.15 * steepest, 90.0)
             edge += HEAD if any(node.box and node.operands for node in layer) else 0.0
-        middle.append(edge + h)
-        edge += 2 * h
+        left.append(edge)
+        edge += max(node.along for node in layer)
+        right.append(edge)
+    for node in nodes:  # leaves stand at their users' side of the rank, all else in its middle
+        free = right[node.rank] - left[node.rank] - node.along
+        node.start = left[node.rank] + (free if node.users and not node.operands else free / 2)
     top = min((node.centre - node.across / 2 for node in nodes), default=0.0) - MARGIN
     bottom = max((node.centre + node.across / 2 for node in nodes), default=0.0) + MARGIN
 
     def point(along: float, across: float) -> Point:
-        x, y = round(along, 1), round(across - top, 1)
-        return (x, y) if picture.rankdir == "LR" else (y, x)
+        return _turned(round(along, 1), round(across - top, 1), picture.rankdir)
 
     def rectangle(node: _Node) -> Rectangle:
-        corner = point(middle[node.rank] - node.along / 2, node.centre - node.across / 2)
-        size = (node.along, node.across) if picture.rankdir == "LR" else (node.across, node.along)
-        return Rectangle(*corner, *(round(s, 1) for s in size))
+        size = _turned(round(node.along, 1), round(node.across, 1), picture.rankdir)
+        return Rectangle(*point(node.start, node.centre - node.across / 2), *size)
 
     ports = {node: _ports(node) for node in nodes if node.box and node.operands}
     routes = []
     for arrow, (tail, *way, head) in zip(picture.arrows, chains, strict=True):
-        points = [point(middle[tail.rank] + tail.along / 2, tail.centre)]
-        points.append(point(middle[tail.rank] + half[tail.rank], tail.centre))
+        points = [point(tail.start + tail.along, tail.centre), point(right[tail.rank], tail.centre)]
         for node in way:
-            points += [point(middle[node.rank] + side * half[node.rank], node.centre) for side in (-1, 1)]
+            points += [point(left[node.rank], node.centre), point(right[node.rank], node.centre)]
         port = ports[head][(way or [tail])[-1]]
-        is_round = head.box is not None and head.box.kind == "operation"
-        border = head.along / 2 * (sqrt(1 - (2 * port / head.across) ** 2) if is_round else 1.0)
-        points.append(point(middle[head.rank] - half[head.rank] - HEAD, head.centre + port))
-        points.append(point(middle[head.rank] - border, head.centre + port))
+        inset = 0.0
+        if head.box and head.box.kind == "operation":
+            inset = head.along / 2 * (1 - sqrt(1 - (2 * port / head.across) ** 2))
+        points.append(point(left[head.rank] - HEAD, head.centre + port))
+        points.append(point(head.start + inset, head.centre + port))
         routes.append(Route(_without_detours(points), rectangle(way[-1]) if arrow.text else None))
     boxes = {node.box.key: rectangle(node) for node in nodes if node.box}
     return Layout(*point(edge + MARGIN, bottom), boxes, tuple(routes))
@@ -345,15 +361,6 @@ def _without_detours(points: Sequence[Point]) -> tuple[Point, ...]:
 
 # --- SVG
 
-# Tints of Okabe and Ito's colours (fill, border, text), which the colour-blind tell apart; the borders
-# and the arrows are mid-tones, to be seen on a white page and on a dark one.
-_COLOURS = {
-    "value": ("#f4f7fa", "#66788a", "#1b2733"),
-    "parameter": ("#fdeecb", "#b37700", "#1b2733"),
-    "constant": ("#f0f0f0", "#a0a0a0", "#5c5c5c"),
-    "operation": ("#d6eaf8", "#0072b2", "#1b2733"),
-}
-_ARROW = "#7b8894"
 _FONT = "DejaVu Sans, Verdana, Helvetica, Arial, sans-serif"
 
 
@@ -369,8 +376,7 @@ def svg(picture: Picture) -> str:
         f'viewBox="0 0 {width} {height}" font-family="{_FONT}" font-size="12" text-anchor="middle">'
     ]
     lines += [
-        _arrow_svg(arrow, route, picture.rankdir)
-        for arrow, route in zip(picture.arrows, placed.arrows, strict=True)
+        _arrow_svg(arrow, route, picture.rankdir) for arrow, route in zip(picture.arrows, placed.arrows, strict=True)
     ]
     lines += [_box_svg(box, placed.boxes[box.key]) for box in picture.boxes]
     return "\n".join([*lines, "</svg>\n"])
@@ -392,54 +398,47 @@ def _text_svg(text: str, x: float, y: float, colour: str) -> str:
     return f'<text x="{_px(x)}" y="{_px(y + 4.3)}" fill="{colour}">{html.escape(text)}</text>'
 
 
-def _rect_svg(place: Rectangle, radius: int, fill: str, border: str) -> str:
+def _rect_svg(place: Rectangle, rx: float, ry: float, fill: str, border: str) -> str:
     x, y, width, height = map(_px, place)
     return (
-        f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="{radius}" '
+        f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="{_px(rx)}" ry="{_px(ry)}" '
         f'fill="{fill}" stroke="{border}"/>'
     )
 
 
 def _box_svg(box: Box, place: Rectangle) -> str:
+    """A rectangle divided by lines; an operation's corners are so round that it is an ellipse."""
     x, y, width, height = place
-    fill, border, colour = _COLOURS[box.kind]
-    if box.kind == "operation":
-        drawn = (
-            f'<ellipse cx="{_px(x + width / 2)}" cy="{_px(y + height / 2)}" rx="{_px(width / 2)}" '
-            f'ry="{_px(height / 2)}" fill="{fill}" stroke="{border}"/>'
-        )
-        drawn += _text_svg(_cells(box)[0][0], x + width / 2, y + height / 2, colour)
-    else:
-        drawn = _rect_svg(place, 5, fill, border)
-        left = x
-        for text, cell in _cells(box):
-            if left > x:
-                line = f"M{_px(left, y)}V{_px(y + height)}"
-                drawn += f'<path d="{line}" stroke="{border}" stroke-opacity="0.5"/>'
-            drawn += _text_svg(text, left + cell / 2, y + height / 2, colour)
-            left += cell
+    fill, border, colour = COLORS[box.kind]
+    is_round = box.kind == "operation"
+    rx, ry = (width / 2, height / 2) if is_round else (5.0, 5.0)
+    drawn = _rect_svg(place, rx, ry, fill, border)
+    cells = [(_cells(box)[0][0], width)] if is_round else _cells(box)
+    left = x
+    for text, cell in cells:
+        if left > x:
+            line = f"M{_px(left, y)}V{_px(y + height)}"
+            drawn += f'<path d="{line}" stroke="{border}" stroke-opacity="0.5"/>'
+        drawn += _text_svg(text, left + cell / 2, y + height / 2, colour)
+        left += cell
     return f'<g class="box {box.kind}" data-key={_quote(box.key)}>{drawn}</g>'
 
 
 def _arrow_svg(arrow: Arrow, route: Route, rankdir: str) -> str:
-    """A Bezier curve between any two points of the route, level at both; a polygon is the arrowhead."""
-    level = rankdir == "LR"
-    *points, (x, y) = route.points
-    back = (x - HEAD, y) if level else (x, y - HEAD)
-    path = "M" + _px(*points[0])
-    for (x0, y0), (x1, y1) in pairwise([*points, back]):
-        if x0 == x1 or y0 == y1:
-            path += "L" + _px(x1, y1)
-        elif level:
-            path += "C" + _px((x0 + x1) / 2, y0, (x0 + x1) / 2, y1, x1, y1)
-        else:
-            path += "C" + _px(x0, (y0 + y1) / 2, x1, (y0 + y1) / 2, x1, y1)
-    sides = [(back[0], y - s) if level else (x - s, back[1]) for s in (-3.5, 3.5)]
-    head = " ".join(_px(*point) for point in ((x, y), *sides))
-    drawn = f'<path d="{path}" fill="none" stroke="{_ARROW}" stroke-width="1.4"/>'
-    drawn += f'<polygon points="{head}" fill="{_ARROW}"/>'
+    """Bezier curves that are level at the points of the route, a polygon as arrowhead, and the text."""
+    *points, (along, across) = [_turned(*point, rankdir) for point in route.points]
+    back = along - HEAD
+    path = "M" + _px(*route.points[0])
+    for (a0, c0), (a1, c1) in pairwise([*points, (back, across)]):
+        middle = (a0 + a1) / 2
+        curve = [(middle, c0), (middle, c1), (a1, c1)] if c0 != c1 else [(a1, c1)]
+        path += "LC"[c0 != c1] + " ".join(_px(*_turned(a, c, rankdir)) for a, c in curve)
+    corners = [(along, across), (back, across - 3.5), (back, across + 3.5)]
+    head = " ".join(_px(*_turned(a, c, rankdir)) for a, c in corners)
+    drawn = f'<path d="{path}" fill="none" stroke="{ARROW_COLOR}" stroke-width="1.4"/>'
+    drawn += f'<polygon points="{head}" fill="{ARROW_COLOR}"/>'
     if route.plate:
-        left, top, width, height = route.plate
-        drawn += _rect_svg(route.plate, 8, "#ffffff", "#c3cad1")
-        drawn += _text_svg(one_line(arrow.text), left + width / 2, top + height / 2, "#3a4652")
+        x, y, width, height = route.plate
+        drawn += _rect_svg(route.plate, 8, 8, "#ffffff", "#c3cad1")
+        drawn += _text_svg(one_line(arrow.text), x + width / 2, y + height / 2, "#3a4652")
     return f'<g class="arrow" data-tail={_quote(arrow.tail)} data-head={_quote(arrow.head)}>{drawn}</g>'

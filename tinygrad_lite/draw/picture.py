@@ -11,6 +11,17 @@ from typing import Literal, NamedTuple
 Kind = Literal["value", "parameter", "constant", "operation"]
 
 
+# fill, line and text of each kind: tints after Okabe and Ito (2008), told apart by the colour-blind, light
+# with dark text so that they are legible on white and in dark notebooks
+COLORS: dict[Kind, tuple[str, str, str]] = {
+    "value": ("#f4f7fa", "#66788a", "#1b2733"),
+    "parameter": ("#fdeecb", "#b37700", "#1b2733"),
+    "constant": ("#f0f0f0", "#a0a0a0", "#5c5c5c"),
+    "operation": ("#d6eaf8", "#0072b2", "#1b2733"),
+}
+ARROW_COLOR = "#7b8894"
+
+
 class Box(NamedTuple):
     """key: unique name. cells: texts side by side, as in a record `a | data 2.0 | grad -24.0`.
 

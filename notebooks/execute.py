@@ -1,0 +1,190 @@
+"""Executes notebooks in place, so that a second run writes the same bytes.
+
+    python notebooks/execute.py                       all notebooks beside this file
+    python notebooks/execute.py 01_values_and_graphs  one of them, by name or by path
+    python notebooks/execute.py --check               write nothing; exit status 1 where an output has changed
+
+The kernel is the Python that runs this file. It sees no Graphviz, so that graphs are drawn by the project's
+own layout, and none of the reader's IPython or matplotlib settings. What a cell tagged `volatile` prints (a
+measured time, say) may change from run to run. Needs the extra `notebooks`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+HERE = Path(__file__).resolve().parent
+CELL_SECONDS = 600  # one cell may take so long before it counts as stuck
+
+METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {
+        "codemirror_mode": {"name": "ipython", "version": 3},
+        "file_extension": ".py",
+        "mimetype": "text/x-python",
+        "name": "python",
+        "nbconvert_exporter": "python",
+        "pygments_lexer": "ipython3",
+    },
+}
+# A PNG names the matplotlib that wrote it, unless told not to. log_level: only errors, because a kernel
+# that talks to its own machine need not warn that nothing is encrypted.
+IPYTHON_CONFIG = """\
+c.InlineBackend.print_figure_kwargs = {"bbox_inches": "tight", "metadata": {"Software": None}}
+c.IPKernelApp.log_level = "ERROR"
+"""
+MATPLOTLIB_CONFIG = "figure.dpi: 110\nsavefig.dpi: figure\nsvg.hashsalt: tinygrad_lite\n"
+
+
+class ThisPython(AsyncKernelManager):
+    """A kernel in the running interpreter, whatever kernels are installed for the user."""
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        return KernelSpec(argv=argv, display_name="Python 3", language="python")
+
+
+def run(path: Path) -> Any:
+    """The notebook at path, executed from a fresh kernel and normalised. The file stays as it is.
+
+    RuntimeError names the notebook, the cell (the first is 1) and the error.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    started: list[int] = []
+    client = NotebookClient(
+        notebook,
+        kernel_manager_class=ThisPython,
+        kernel_name="python3",
+        timeout=CELL_SECONDS,
+        record_timing=False,
+        resources={"metadata": {"path": str(path.resolve().parent)}},
+        on_cell_start=lambda cell, cell_index: started.append(cell_index),
+    )
+    with tempfile.TemporaryDirectory() as settings:
+        try:
+            client.execute(env=_environment(Path(settings)))
+        except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+            name = f"{error.ename}: {error.evalue}" if isinstance(error, CellExecutionError) else type(error).__name__
+            where = f"{path.name}, cell {started[-1] + 1 if started else 1} of {len(notebook.cells)}"
+            details = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()
+            raise RuntimeError(f"{where}: {name}\n\n{details}") from None
+    return normalised(notebook)
+
+
+def _environment(settings: Path) -> dict[str, str]:
+    """The kernel's environment variables; its settings are written into the folder `settings`."""
+    profile = settings / "profile_default"
+    profile.mkdir()
+    (profile / "ipython_kernel_config.py").write_text(IPYTHON_CONFIG, encoding="utf-8")
+    (settings / "matplotlibrc").write_text(MATPLOTLIB_CONFIG, encoding="utf-8")
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return os.environ | {
+        "PATH": os.pathsep.join(folder for folder in folders if not shutil.which("dot", path=folder)),
+        "PYTHONHASHSEED": "0",
+        "IPYTHONDIR": str(settings),
+        "MATPLOTLIBRC": str(settings / "matplotlibrc"),
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    }
+
+
+def normalised(notebook: Any) -> Any:
+    """A copy without what differs between two equal runs: timestamps, ids, versions, widget state."""
+    notebook = copy.deepcopy(notebook)
+    notebook.metadata = nbformat.from_dict(METADATA)
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    for place, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{place:02d}"
+        cell.metadata = nbformat.from_dict({"tags": cell.metadata.tags} if cell.metadata.get("tags") else {})
+        if cell.cell_type == "code":
+            cell.outputs = _normalised_outputs(cell.outputs)
+    return notebook
+
+
+def _normalised_outputs(outputs: Sequence[Any]) -> list[Any]:
+    """Without widgets and memory addresses; pieces of text that the kernel happened to send are joined again."""
+    kept: list[Any] = []
+    for output in outputs:
+        if output.output_type == "stream" and kept and kept[-1].get("name") == output.name:
+            kept[-1].text += output.text
+            continue
+        if "data" in output:
+            output.data = nbformat.from_dict({kind: x for kind, x in output.data.items() if "widget" not in kind})
+            if not output.data:
+                continue
+            if "text/plain" in output.data:  # <Drawing at 0x7f1fafd27290> would differ from run to run
+                output.data["text/plain"] = re.sub(r" at 0x[0-9A-Fa-f]+", "", output.data["text/plain"])
+        kept.append(output)
+    return kept
+
+
+def text(notebook: Any) -> str:
+    """The notebook as it stands in its file."""
+    return str(nbformat.writes(notebook)).rstrip("\n") + "\n"
+
+
+def changed_cells(before: Any, after: Any) -> list[int]:
+    """The code cells (the first cell is 1) whose outputs differ, the volatile ones apart."""
+    pairs = enumerate(zip(normalised(before).cells, after.cells, strict=True), start=1)
+    return [
+        number
+        for number, (old, new) in pairs
+        if new.cell_type == "code" and "volatile" not in new.metadata.get("tags", ()) and old.outputs != new.outputs
+    ]
+
+
+def _find(name: str) -> Path:
+    """A path as given, or a notebook beside this file, also without its suffix."""
+    for path in Path(name), HERE / name, HERE / f"{name}.ipynb":
+        if path.is_file():
+            return path
+    raise FileNotFoundError(f"no notebook {name!r}; here are {', '.join(p.stem for p in sorted(HERE.glob('*.ipynb')))}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    parser = argparse.ArgumentParser(description="Execute notebooks in place, reproducibly.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="a notebook's name or path (default: all)")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where an output has changed")
+    options = parser.parse_args(arguments)
+    try:
+        paths = [_find(name) for name in options.names] or sorted(HERE.glob("*.ipynb"))
+    except FileNotFoundError as error:
+        parser.error(str(error))
+    status = 0
+    for path in paths:
+        try:
+            executed = run(path)
+        except RuntimeError as error:
+            print(error, file=sys.stderr)
+            status = 1
+            continue
+        if options.check:
+            changed = changed_cells(nbformat.read(path, as_version=4), executed)
+            print(f"{path.name}: " + (f"outputs differ in cells {changed}" if changed else "as committed"))
+            status = status or int(bool(changed))
+        else:
+            beside = path.with_suffix(".ipynb.new")
+            beside.write_text(text(executed), encoding="utf-8", newline="\n")
+            beside.replace(path)  # whole or not at all
+            print(f"{path.name}: executed")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""The command line, as a newcomer would type it."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tinygrad_lite import load, nn
+from tinygrad_lite.__main__ import main
+
+pytest.importorskip("sklearn")
+pytest.importorskip("matplotlib")
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def test_demo_moons_trains_and_writes_pictures_and_a_model_that_loads(tmp_path, capsys):
+    assert (
+        main(["demo", "moons", "--epochs", "3", "--lr", "0.1", "--seed", "5", "--out", str(tmp_path / "new" / "out")])
+        == 0
+    )
+    out = capsys.readouterr()
+    assert "337" in out.out
+    assert re.search(r"held-out accuracy \d+\.\d% after 3 steps in \d+\.\d s", out.out)
+    assert "loss=" in out.err
+    assert "accuracy=" in out.err
+    files = {p.name for p in (tmp_path / "new" / "out").iterdir()}
+    assert files == {"decision_boundary.png", "loss.png", "model.safetensors", "neuron.svg"}
+    assert (tmp_path / "new/out/loss.png").read_bytes().startswith(PNG)
+    load(nn.MLP(2, [16, 16, 1]), tmp_path / "new/out/model.safetensors")
+
+
+def test_demo_digits_writes_the_misread_ones(tmp_path, capsys):
+    assert main(["demo", "digits", "--epochs", "1", "--out", str(tmp_path)]) == 0
+    accuracy = float(re.search(r"held-out accuracy (\d+\.\d)%", capsys.readouterr().out)[1])
+    assert accuracy > 85
+    assert {p.name for p in tmp_path.iterdir()} == {"loss.png", "misread.png", "model.safetensors", "neuron.svg"}
+
+
+def test_the_same_seed_gives_the_same_model(tmp_path):
+    for name in "a", "b":
+        assert main(["demo", "moons", "--epochs", "2", "--seed", "3", "--out", str(tmp_path / name)]) == 0
+    assert (tmp_path / "a/model.safetensors").read_bytes() == (tmp_path / "b/model.safetensors").read_bytes()
+    assert main(["demo", "moons", "--epochs", "2", "--seed", "4", "--out", str(tmp_path / "c")]) == 0
+    assert (tmp_path / "a/model.safetensors").read_bytes() != (tmp_path / "c/model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["demo", "cats"], "invalid choice: 'cats'"),
+        (["demo"], "required: what"),
+        ([], "required: demo"),
+        (["demo", "moons", "--epochs", "0"], "at least 1 expected, got 0"),
+        (["demo", "moons", "--epochs", "many"], "invalid"),
+        (["demo", "moons", "--lr", "-1"], "above 0 expected, got -1"),
+        (["demo", "moons", "--lr", "nan"], "above 0 expected, got nan"),
+        (["demo", "moons", "--speed", "9"], "unrecognized arguments"),
+    ],
+)
+def test_bad_arguments_are_one_line_and_exit_2(arguments, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    error = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert error.count("\n") == 1
+    assert message in error
+
+
+def test_a_folder_that_cannot_be_written_is_one_line_and_exit_2(tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    assert main(["demo", "moons", "--out", str(tmp_path / "file")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_learning_rate_that_is_too_high_is_one_line_and_exit_1(tmp_path, capsys):
+    assert main(["demo", "moons", "--lr", "1e200", "--epochs", "5", "--out", str(tmp_path)]) == 1
+    assert "training failed" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_help_is_for_a_newcomer():
+    done = subprocess.run(
+        [sys.executable, "-m", "tinygrad_lite", "demo", "--help"], capture_output=True, text=True, check=True
+    )
+    for word in "digits", "moons", "--epochs", "--lr", "--seed", "--out", "learning rate", "default":
+        assert word in done.stdout

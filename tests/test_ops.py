@@ -1,0 +1,774 @@
+"""The table of operations: every value and derivative, against mpmath and at every edge."""
+
+import copy
+import functools
+import itertools
+import math
+import operator
+import pickle
+from fractions import Fraction
+from random import Random
+
+import pytest
+from mpmath import MPContext
+
+import tinygrad_lite
+from tinygrad_lite import OPS, Op, Value, grad, hessian, ops
+from tinygrad_lite.engine import UNREACHED
+
+from .edge_table import EDGES, POINTS, inf, nan
+
+mp = MPContext()  # not mpmath.mp, whose precision other tests may rely on
+mp.dps = 50
+mpf = mp.mpf
+
+each_op = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
+
+
+def same(got, expected):
+    """Equal to the bit, but for the payload of a nan."""
+    return (got == expected and math.copysign(1.0, got) == math.copysign(1.0, expected)) or (
+        math.isnan(got) and math.isnan(expected)
+    )
+
+
+def equal_or_both_nan(got, expected):
+    return got == expected or (math.isnan(got) and math.isnan(expected))
+
+
+# --- the reference: operands -> (value, gradient, Hessian), written in mpmath and without a look at ops.py
+
+
+def unary(f, first, second):
+    return lambda x: (f(x), [first(x)], [[second(x)]])
+
+
+def linear(value, gradient):
+    return value, gradient, [[0] * len(gradient) for _ in gradient]
+
+
+def selected(xs, i):
+    """The i-th operand, and nothing of the others."""
+    return linear(xs[i], [int(j == i) for j in range(len(xs))])
+
+
+def power_reference(x, n):
+    value, log, whole = x**n, mp.log(x) if x > 0 else mp.nan, n == mp.floor(n)
+    if not whole and x < 0:
+        value = mp.nan
+    mixed = x ** (n - 1) * (1 + n * log)
+    return value, [n * x ** (n - 1), value * log], [[n * (n - 1) * x ** (n - 2), mixed], [mixed, value * log**2]]
+
+
+def hypot_reference(a, b):
+    r = mp.sqrt(a * a + b * b)
+    return r, [a / r, b / r], [[b * b / r**3, -a * b / r**3], [-a * b / r**3, a * a / r**3]]
+
+
+def atan2_reference(y, x):
+    r2 = x * x + y * y
+    yy, yx = -2 * x * y / r2**2, (y * y - x * x) / r2**2
+    return mp.atan2(y, x), [x / r2, -y / r2], [[yy, yx], [yx, -yy]]
+
+
+def dot_reference(*ws_xs):
+    n = len(ws_xs) // 2
+    ws, xs, start = ws_xs[:n], ws_xs[n : 2 * n], ws_xs[2 * n :]
+    value = mp.fsum([w * x for w, x in zip(ws, xs)]) + mp.fsum(start)
+    partner = {**{i: i + n for i in range(n)}, **{i + n: i for i in range(n)}}
+    hessian = [[int(partner.get(i) == j) for j in range(len(ws_xs))] for i in range(len(ws_xs))]
+    return value, [*xs, *ws, *(1 for _ in start)], hessian
+
+
+def logsumexp_reference(*xs):
+    s = mp.fsum([mp.exp(x) for x in xs])
+    p = [mp.exp(x) / s for x in xs]
+    return mp.log(s), p, [[p[i] * ((i == j) - p[j]) for j in range(len(xs))] for i in range(len(xs))]
+
+
+def logistic(x):
+    return 1 / (1 + mp.exp(-x))
+
+
+def leaky_relu_reference(x, slope):
+    if x > 0:
+        return linear(x, [1, 0])
+    return slope * x, [slope, x], [[0, 1], [1, 0]]
+
+
+REFERENCE = {
+    ops.add: lambda a, b: linear(a + b, [1, 1]),
+    ops.sub: lambda a, b: linear(a - b, [1, -1]),
+    ops.mul: lambda a, b: (a * b, [b, a], [[0, 1], [1, 0]]),
+    ops.div: lambda a, b: (a / b, [1 / b, -a / b**2], [[0, -1 / b**2], [-1 / b**2, 2 * a / b**3]]),
+    ops.power: power_reference,
+    ops.neg: unary(lambda x: -x, lambda x: -1, lambda x: 0),
+    ops.abs_: unary(mp.fabs, mp.sign, lambda x: 0),
+    ops.exp: unary(mp.exp, mp.exp, mp.exp),
+    ops.expm1: unary(mp.expm1, mp.exp, mp.exp),
+    ops.log: unary(mp.log, lambda x: 1 / x, lambda x: -1 / x**2),
+    ops.log1p: unary(mp.log1p, lambda x: 1 / (1 + x), lambda x: -1 / (1 + x) ** 2),
+    ops.sqrt: unary(mp.sqrt, lambda x: 1 / (2 * mp.sqrt(x)), lambda x: -1 / (4 * x * mp.sqrt(x))),
+    ops.hypot: hypot_reference,
+    ops.sin: unary(mp.sin, mp.cos, lambda x: -mp.sin(x)),
+    ops.cos: unary(mp.cos, lambda x: -mp.sin(x), lambda x: -mp.cos(x)),
+    ops.tan: unary(mp.tan, lambda x: mp.sec(x) ** 2, lambda x: 2 * mp.sec(x) ** 2 * mp.tan(x)),
+    ops.asin: unary(mp.asin, lambda x: 1 / mp.sqrt(1 - x * x), lambda x: x / mp.sqrt(1 - x * x) ** 3),
+    ops.acos: unary(mp.acos, lambda x: -1 / mp.sqrt(1 - x * x), lambda x: -x / mp.sqrt(1 - x * x) ** 3),
+    ops.atan: unary(mp.atan, lambda x: 1 / (1 + x * x), lambda x: -2 * x / (1 + x * x) ** 2),
+    ops.atan2: atan2_reference,
+    ops.sinh: unary(mp.sinh, mp.cosh, mp.sinh),
+    ops.cosh: unary(mp.cosh, mp.sinh, mp.cosh),
+    ops.tanh: unary(mp.tanh, lambda x: mp.sech(x) ** 2, lambda x: -2 * mp.tanh(x) * mp.sech(x) ** 2),
+    ops.sigmoid: unary(
+        logistic,
+        lambda x: logistic(x) * logistic(-x),
+        lambda x: -logistic(x) * logistic(-x) * mp.tanh(x / 2),
+    ),
+    ops.softplus: unary(lambda x: mp.log1p(mp.exp(x)), logistic, lambda x: logistic(x) * logistic(-x)),
+    ops.relu: lambda x: linear(x, [1]) if x > 0 else linear(mpf(0), [0]),
+    ops.leaky_relu: leaky_relu_reference,
+    ops.sign: lambda x: linear(mp.sign(x), [0]),
+    ops.step: lambda x: linear(mpf(x > 0), [0]),
+    ops.equal: lambda a, b: linear(mpf(a == b), [0, 0]),
+    ops.less: lambda a, b: linear(mpf(a < b), [0, 0]),
+    ops.less_equal: lambda a, b: linear(mpf(a <= b), [0, 0]),
+    ops.where: lambda c, a, b: selected((c, a, b), 1 if c != 0 else 2),
+    ops.clip: lambda x, low, high: selected((x, low, high), 1 if x < low else 2 if x > high else 0),
+    ops.maximum: lambda *xs: selected(xs, xs.index(max(xs))),
+    ops.minimum: lambda *xs: selected(xs, xs.index(min(xs))),
+    ops.pick: lambda k, *xs: selected((k, *xs), 1 + int(mp.nint(k))),
+    ops.dot: dot_reference,
+    ops.total: lambda *xs: linear(mp.fsum(xs), [1] * len(xs)),
+    ops.mean: lambda *xs: linear(mp.fsum(xs) / len(xs), [mpf(1) / len(xs)] * len(xs)),
+    ops.logsumexp: logsumexp_reference,
+}
+
+
+# --- how far what each operation gives may be from the truth
+
+BOUND = 2.0, 4.0, 4.0  # in ulp: the value, the first partials, the second partials
+
+
+def rounded_away(n, k):
+    """What float arithmetic loses of n - k when it subtracts k times 1, in units of 2^-52."""
+    left = float(n)
+    for _ in range(k):
+        left -= 1.0
+    return mp.fabs(mpf(left) - (n - k)) * 2**52
+
+
+def power_first_terms(x, n):
+    return [mp.fabs(n * x ** (n - 1)) * (1 + rounded_away(n, 1) * mp.fabs(mp.log(mp.fabs(x)))), None]
+
+
+def power_second_terms(x, n):
+    log = mp.fabs(mp.log(mp.fabs(x)))
+    once, twice = 1 + rounded_away(n, 1) * log, 1 + rounded_away(n, 2) * log
+    mixed = mp.fabs(x) ** (n - 1) * (1 + mp.fabs(n) * log) * once
+    return [[mp.fabs(n * (n - 1) * x ** (n - 2)) * twice, mixed], [mixed, None]]
+
+
+def hypot_second_terms(a, b):
+    r = mp.hypot(a, b)
+    return [[1 / r + a * a / r**3, None], [None, 1 / r + b * b / r**3]]
+
+
+def atan2_second_terms(y, x):
+    r = mp.hypot(x, y)
+    return [[None, 1 / r**2 + 2 * x * x / r**4], [1 / r**2 + 2 * y * y / r**4, None]]
+
+
+def dot_terms(*ws_xs):
+    n = len(ws_xs) // 2
+    return mp.fsum([w * x for w, x in zip(ws_xs, ws_xs[n:])] + list(ws_xs[2 * n :]), absolute=True)
+
+
+def logsumexp_terms(*xs):
+    return mp.fabs(max(xs)) + mp.fabs(logsumexp_reference(*xs)[0] - max(xs))
+
+
+def logsumexp_first_terms(*xs):
+    out, p, _ = logsumexp_reference(*xs)
+    return [p_i * (1 + mp.fabs(x) + mp.fabs(out)) for p_i, x in zip(p, xs)]
+
+
+def logsumexp_second_terms(*xs):
+    out, p, _ = logsumexp_reference(*xs)
+    n = range(len(xs))
+    return [[p[i] * ((i == j) + p[j]) * (1 + mp.fabs(xs[i]) + mp.fabs(xs[j]) + mp.fabs(out)) for j in n] for i in n]
+
+
+# (operation, order): (bound, scale). The error is counted in units of 2^-52 x scale, where the scale has
+# the form of what it measures (a number, a gradient, a Hessian); in ulp where it is None.
+ACCURACY = {
+    # the partials are formed from the rounded n - 1, and x^(n-1) turns its error by d into one by d ln x;
+    # in the mixed second partials terms of both signs meet
+    (ops.power, 1): (4.0, power_first_terms),
+    (ops.power, 2): (4.0, power_second_terms),
+    # -(0.5 / out) / out x (0.5 / out): seven roundings
+    (ops.sqrt, 2): (5.0, None),
+    # 1 / sqrt(u) differentiated by the rules is a product of four factors, each rounded two or three times
+    (ops.asin, 2): (6.0, None),
+    (ops.acos, 2): (6.0, None),
+    # d/da (a / r) = 1/r - a^2 / r^3 cancels where b is small; the mixed one has eight roundings
+    (ops.hypot, 2): (5.0, hypot_second_terms),
+    # d/dx (x / r / r) = 1/r^2 - 2 x^2 / r^4 cancels near the diagonals; the others sum two equal products of
+    # five rounded factors
+    (ops.atan2, 2): (6.0, atan2_second_terms),
+    # 1 - out^2 where out saturates
+    (ops.tanh, 1): (2.0, lambda x: [1]),
+    (ops.tanh, 2): (2.0, lambda x: [[2 * mp.fabs(mp.tanh(x))]]),
+    # s (1 - s) where s is near 1; relative where s is small
+    (ops.sigmoid, 1): (2.0, lambda x: [logistic(x)]),
+    (ops.sigmoid, 2): (2.0, lambda x: [[logistic(x)]]),
+    (ops.softplus, 2): (2.0, lambda x: [[logistic(x)]]),
+    # sums whose terms may cancel
+    (ops.dot, 0): (2.0, dot_terms),
+    (ops.total, 0): (2.0, lambda *xs: mp.fsum(xs, absolute=True)),
+    (ops.mean, 0): (2.0, lambda *xs: mp.fsum(xs, absolute=True) / len(xs)),
+    # m + log(sum): may cancel. exp(x - out): the error grows like |x| + |out|. p_i (1 - p_i): may cancel
+    (ops.logsumexp, 0): (2.0, logsumexp_terms),
+    (ops.logsumexp, 1): (2.0, logsumexp_first_terms),
+    (ops.logsumexp, 2): (2.0, logsumexp_second_terms),
+}
+
+
+def error(got, exact, scale):
+    """|got - exact| in units of 2^-52 x scale; without a scale in ulp, the spacing of doubles at exact."""
+    nearest = float(exact)
+    if not math.isfinite(nearest) or not math.isfinite(got):
+        return 0.0 if equal_or_both_nan(got, nearest) else inf
+    unit = mpf(math.ulp(nearest)) if scale is None else max(scale * mpf(2) ** -52, mpf(math.ulp(0.0)))
+    return float(mp.fabs(got - exact) / unit)
+
+
+def entry(table, path):
+    """table[i][j] for the path (i, j); None where the table ends before the path does."""
+    for i in path:
+        table = None if table is None else table[i]
+    return table
+
+
+@functools.cache
+def observed(op):
+    """At each sample point and 1,000 random points: (point, backward's gradient, what is got, what is true).
+
+    The last two are triples: value, gradient, Hessian.
+    """
+    r = Random(op.name)
+    found = []
+    for point in [*POINTS[op].samples, *(POINTS[op].random(r) for _ in range(1000))]:
+        xs = [Value(x) for x in point]
+        out = Value.record(op, xs)
+        out.backward()
+        first = grad(out, xs)
+        second = [[d.data for d in grad(g, xs)] for g in first]
+        got = out.data, [g.data for g in first], second
+        found.append((point, [x.grad for x in xs], got, REFERENCE[op](*map(mpf, point))))
+    return found
+
+
+def worst(op, order, scale):
+    """(largest error, where and what it was)."""
+    largest, message = -1.0, ""
+    for point, _, got, exact in observed(op):
+        scales = scale and scale(*map(mpf, point))
+        for path in itertools.product(range(len(point)), repeat=order):
+            g, e = entry(got[order], path), mpf(entry(exact[order], path))
+            off = error(g, e, entry(scales, path))
+            if off > largest:
+                largest = off
+                message = f"{op} {path} at {point}: got {g!r}, expected {mp.nstr(e, 20)}, off by {off:.4g} units"
+    return largest, message
+
+
+def assert_accurate(op, order):
+    bound, scale = ACCURACY.get((op, order), (BOUND[order], None))
+    off, message = worst(op, order, scale)
+    assert off <= bound, f"{message}, of which {bound} are allowed"
+
+
+@each_op
+def test_value_is_within_two_ulp_of_mpmath(op):
+    assert_accurate(op, 0)
+
+
+@each_op
+def test_first_partials_are_within_four_ulp_of_mpmath(op):
+    assert_accurate(op, 1)
+
+
+@each_op
+def test_second_partials_are_within_four_ulp_of_mpmath(op):
+    assert_accurate(op, 2)
+
+
+@pytest.mark.parametrize(("op", "order"), ACCURACY, ids=str)
+def test_a_bound_of_its_own_is_stated_only_where_the_usual_one_is_missed(op, order):
+    assert worst(op, order, None)[0] > BOUND[order]
+
+
+@each_op
+def test_grad_gives_the_gradient_of_backward_to_the_bit(op):
+    for point, gradient, got, _ in observed(op):
+        assert all(map(equal_or_both_nan, got[1], gradient)), f"{op} at {point}: {got[1]} and {gradient}"
+
+
+@each_op
+def test_closed_forms_of_the_reference_agree_with_mpmath_diff(op):
+    def value(*x):
+        return REFERENCE[op](*x)[0]
+
+    for point in POINTS[op].samples:
+        x, n = tuple(map(mpf, point)), range(len(point))
+        _, gradient, hessian = REFERENCE[op](*x)
+        for i in n:
+            assert mp.almosteq(mp.diff(value, x, tuple(int(k == i) for k in n)), gradient[i], 1e-20, 1e-20)
+            for j in n:
+                orders = tuple(int(k == i) + int(k == j) for k in n)
+                assert mp.almosteq(mp.diff(value, x, orders), hessian[i][j], 1e-20, 1e-20)
+
+
+def test_the_square_is_x_times_x_to_the_bit():
+    r = Random("square")
+    for x in (
+        3.5543694881303063,
+        *(r.uniform(-4.0, 4.0) for _ in range(10_000)),
+    ):  # glibc's pow differs at one in 1,000
+        assert ops.power(x, 2) == (Value(x) ** 2).data == x * x
+
+
+def test_the_hessian_of_power_is_symmetric_where_the_exponent_is_zero():
+    rows = hessian(ops.power(x := Value(4.0), n := Value(0.0)), [x, n])
+    assert [[h.data for h in row] for row in rows] == [[0.0, 0.25], [0.25, math.log(4.0) ** 2]]
+
+
+@pytest.mark.parametrize("n", range(6))
+def test_whole_powers_are_smooth_at_zero(n):
+    x = Value(0.0)
+    derivatives = [x**n]
+    for _ in range(5):
+        derivatives += grad(derivatives[-1], [x])
+    assert [d.data for d in derivatives] == [math.factorial(n) if k == n else 0.0 for k in range(6)]
+
+
+@pytest.mark.parametrize("k", [-1000, -500, 500, 1020])
+def test_hypot_and_atan2_scale_without_overflow_or_underflow(k):
+    a, b = Value(math.ldexp(3.0, k)), Value(math.ldexp(4.0, k))
+    r, angle = ops.hypot(a, b), ops.atan2(b, a)
+    assert r.data == math.ldexp(5.0, k)
+    assert r.local_grads == (0.6, 0.8)
+    assert angle.local_grads == (math.ldexp(0.12, -k), math.ldexp(-0.16, -k))
+
+
+# --- edges
+
+
+each_edge = pytest.mark.parametrize("edge", EDGES, ids=lambda edge: edge.text)
+
+
+def assert_value(got, expected):
+    assert same(got, expected) or (expected != 0.0 and error(got, mpf(expected), None) <= BOUND[0]), got
+
+
+def assert_partials(got, expected):
+    for i, (d, e) in enumerate(zip(got, expected)):
+        assert d == e if not e else error(d, mpf(e), None) <= BOUND[1], f"partial {i}: got {d!r}, expected {e!r}"
+
+
+@each_edge
+def test_an_edge_has_the_value_and_the_partials_of_the_table(edge):
+    xs = [Value(x) for x in edge.point]
+    out = edge.f(*xs)
+    out.backward()
+    assert_value(out.data, edge.value)
+    assert_partials([x.grad for x in xs], [e or 0.0 for e in edge.partials])
+    assert all(x.grad is UNREACHED for x, e in zip(xs, edge.partials) if e is None)
+
+
+@each_edge
+def test_grad_finds_the_same_partials_at_an_edge(edge):
+    xs = [Value(x) for x in edge.point]
+    assert_partials([g.data for g in grad(edge.f(*xs), xs)], [e or 0.0 for e in edge.partials])
+
+
+@pytest.mark.parametrize("edge", [e for e in EDGES if isinstance(e.f, Op)], ids=lambda edge: edge.text)
+def test_plain_numbers_meet_the_same_edges(edge):
+    assert_value(edge.f(*edge.point), edge.value)
+
+
+KINKED = {
+    "abs": abs,
+    "relu": ops.relu,
+    **{f"leaky_relu, slope {a}": functools.partial(Value.leaky_relu, slope=a) for a in (0.0, 0.01, 0.5, 1.0)},
+}
+
+
+@pytest.mark.parametrize("zero", [0.0, -0.0])
+@pytest.mark.parametrize("f", KINKED.values(), ids=KINKED)
+def test_a_kink_takes_the_subgradient_of_least_norm(f, zero):
+    x, left, right = Value(zero), Value(-1.0), Value(1.0)
+    for v in x, left, right:
+        f(v).backward()
+    low, high = sorted((left.grad, right.grad))
+    assert x.grad == min(max(0.0, low), high)
+
+
+@pytest.mark.parametrize("k", range(1, 6))
+@pytest.mark.parametrize("op", [ops.maximum, ops.minimum], ids=lambda op: op.name)
+def test_k_equal_operands_share_the_gradient_equally(op, k):
+    assert op(*(Value(2.0) for _ in range(k))).local_grads == (1.0 / k,) * k
+
+
+SPECIAL = [0.0, 0.5, 1.0, 2.0, 3.0, 710.0, 1e16, 1e200, 1.7e308, 5e-324, 1e-310, inf]
+SPECIAL += [-x for x in SPECIAL] + [nan]
+
+
+def special_points(op):
+    arity = len(POINTS[op].samples[0])
+    if op is ops.pick:  # its index must be one
+        return [(k, *xs) for k in (0.0, 1.0) for xs in itertools.product(SPECIAL, repeat=2)]
+    few = [0.0, -0.0, 1.0, -2.0, 1e200, 5e-324, inf, -inf, nan]
+    return list(itertools.product(SPECIAL if arity < 3 else few, repeat=arity))
+
+
+@each_op
+def test_any_floats_give_a_float_and_never_an_exception_or_a_complex_number(op):
+    for point in special_points(op):
+        out = op.value(*point)
+        assert out.__class__ is float, f"{op}{point} is {out!r}"
+        partials = op.local_grads(out, point)
+        assert len(partials) == len(point)
+        assert {d.__class__ for d in partials} <= {float, type(None)}, f"{op}{point} has partials {partials}"
+
+
+# neg is left out: with + - * / it follows IEEE, where the slope of -x is -1 whatever x is
+UNDEFINED_TOGETHER = [op for op in OPS if len(POINTS[op].samples[0]) == 1 and op is not ops.neg]
+UNDEFINED_TOGETHER += [ops.power, ops.atan2, ops.hypot]
+
+
+@pytest.mark.parametrize("op", UNDEFINED_TOGETHER, ids=lambda op: op.name)
+def test_where_the_value_is_nan_every_partial_is_nan(op):
+    nans = [point for point in special_points(op) if math.isnan(op.value(*point))]
+    assert nans
+    for point in nans:
+        partials = op.local_grads(nan, point)
+        assert all(d is not None and math.isnan(d) for d in partials), f"{op}{point} has partials {partials}"
+
+
+UNSELECTED = {  # f(x, y) does not select y, whose gradient would be 0 x inf
+    "where, first": lambda x, y: ops.where(1.0, x, ops.log(y)),
+    "where, second": lambda x, y: ops.where(0.0, ops.log(y), x),
+    "where, condition": lambda x, y: ops.where(ops.sqrt(y), 1.0, x),
+    "relu": lambda x, y: x + ops.relu(ops.log(y)),
+    "leaky_relu, slope": lambda x, y: ops.leaky_relu(x, ops.sqrt(y)),
+    "maximum": lambda x, y: ops.maximum(x, ops.log(y)),
+    "minimum": lambda x, y: ops.minimum(x, 1.0 / y),
+    "clip, operand": lambda x, y: ops.clip(ops.log(y), x, 5.0),
+    "clip, bounds": lambda x, y: ops.clip(x, ops.log(y), 1.0 / y),
+    "pick": lambda x, y: ops.pick(1, [ops.log(y), x]),
+    "equal": lambda x, y: x + ops.equal(ops.sqrt(y), 3.0),
+    "less": lambda x, y: x + ops.less(ops.sqrt(y), 3.0),
+    "less_equal": lambda x, y: x + ops.less_equal(ops.sqrt(y), 3.0),
+}
+
+
+@pytest.mark.parametrize("f", UNSELECTED.values(), ids=UNSELECTED)
+def test_nothing_at_all_is_sent_to_what_was_not_selected(f):
+    x, y = Value(2.0), Value(0.0)
+    out = f(x, y)
+    out.backward()
+    assert x.grad == 1.0
+    assert y.grad is UNREACHED
+    first = grad(out, [x, y])
+    assert [g.data for g in first] == [1.0, 0.0]
+    assert [h.data for g in first for h in grad(g, [x, y])] == [0.0, 0.0, 0.0, 0.0]
+
+
+def test_an_unselected_operand_still_hears_from_its_other_users():
+    y = Value(0.0)
+    root = ops.sqrt(y)
+    out = ops.where(0.0, root, 1.0) + root
+    out.backward()
+    assert y.grad == inf
+    assert grad(out, [y])[0].data == inf
+
+
+# where Python raises, turns complex or forgets a nan
+TRAPS = [
+    (ops.exp, (710.0,), inf),
+    (ops.expm1, (710.0,), inf),
+    (ops.sinh, (-711.0,), -inf),
+    (ops.cosh, (-711.0,), inf),
+    (ops.power, (1e200, 2.0), inf),
+    (ops.power, (1e200, 3.0), inf),
+    (ops.power, (-1e200, 3.0), -inf),
+    (ops.power, (-1e200, 4.0), inf),
+    (ops.power, (0.0, -0.5), inf),
+    (ops.power, (-0.0, -3.0), -inf),
+    (ops.power, (-0.0, -2.0), inf),
+    (ops.power, (-2.0, 0.5), nan),
+    (ops.mul, (1e200, 1e200), inf),
+    (ops.div, (1.0, 0.0), inf),
+    (ops.div, (1.0, -0.0), -inf),
+    (ops.div, (-1.0, 0.0), -inf),
+    (ops.div, (0.0, 0.0), nan),
+    (ops.div, (nan, 0.0), nan),
+    (ops.log, (0.0,), -inf),
+    (ops.log1p, (-1.0,), -inf),
+    (ops.log, (-1.0,), nan),
+    (ops.sqrt, (-1.0,), nan),
+    (ops.asin, (1.5,), nan),
+    (ops.sin, (-inf,), nan),
+    (ops.maximum, (1.0, nan), nan),
+    (ops.maximum, (nan, 1.0), nan),
+    (ops.maximum, (1.0, nan, 2.0), nan),
+    (ops.minimum, (1.0, nan), nan),
+    (ops.minimum, (nan, 1.0), nan),
+    (ops.minimum, (2.0, nan, 1.0), nan),
+]
+
+
+@pytest.mark.parametrize(("op", "point", "expected"), TRAPS, ids=lambda x: str(x))
+def test_arithmetic_is_ieee_where_pythons_is_not(op, point, expected):
+    assert same(op(*point), expected)
+    assert same(op(*map(Value, point)).data, expected)
+
+
+def test_the_operators_of_values_fall_into_no_trap_of_python():
+    assert (Value(1e200) ** 2).data == inf
+    assert (1.0 / Value(0.0)).data == inf
+    assert (Value(-1.0) / 0).data == -inf
+    assert math.isnan((Value(-2.0) ** 0.5).data)
+    assert math.isnan(((-2.0) ** Value(0.5)).data)
+
+
+def test_products_underflow_gradually():
+    x = Value(2.0**-1022) * 0.5
+    assert x.data == 2.0**-1023 != 0.0
+    assert (x * 2.0**-51).data == math.ulp(0.0)
+
+
+# --- the table is whole
+
+
+@each_op
+def test_every_operation_has_points_a_reference_and_edges(op):
+    assert len(POINTS[op].samples) >= 2
+    assert op in REFERENCE
+    assert any(edge.op is op for edge in EDGES)
+    drawn = {POINTS[op].random(Random(seed)) for seed in range(20)}
+    assert len(drawn) > 1
+
+
+def test_there_are_no_points_references_or_edges_of_unknown_operations():
+    assert set(POINTS) == set(REFERENCE) == {edge.op for edge in EDGES} == set(OPS)
+    assert {op for op, _ in ACCURACY} <= set(OPS)
+
+
+def test_names_of_operations_and_edges_are_unique():
+    assert len({op.name for op in OPS}) == len(OPS)
+    assert len({edge.text for edge in EDGES}) == len(EDGES)
+
+
+OPERATORS = {
+    ops.add: operator.add,
+    ops.sub: operator.sub,
+    ops.mul: operator.mul,
+    ops.div: operator.truediv,
+    ops.power: operator.pow,
+    ops.neg: operator.neg,
+    ops.abs_: operator.abs,
+    ops.less: operator.lt,
+    ops.less_equal: operator.le,
+}
+
+
+def test_every_operation_is_exported_by_its_name_or_is_an_operator():
+    exported = {op for op in vars(tinygrad_lite).values() if isinstance(op, Op)}
+    assert exported | set(OPERATORS) == set(OPS)
+    for op in exported:
+        assert getattr(tinygrad_lite, op.name) is op
+        assert op.name in tinygrad_lite.__all__
+
+
+def test_every_record_in_the_module_is_in_the_table_once():
+    records = [op for op in vars(ops).values() if isinstance(op, Op)]
+    assert len(records) == len(set(records)) == len(OPS)
+    assert set(records) == set(OPS)
+
+
+@each_op
+def test_a_copy_or_pickle_of_an_operation_is_the_record_itself(op):
+    assert copy.copy(op) is copy.deepcopy(op) is pickle.loads(pickle.dumps(op)) is op
+
+
+# --- calls
+
+
+def call_dot(*ws_xs):
+    n = len(ws_xs) // 2
+    return ops.dot(ws_xs[:n], ws_xs[n : 2 * n], *ws_xs[2 * n :])
+
+
+CALLS = {
+    ops.pick: lambda k, *xs: ops.pick(k, xs),
+    ops.dot: call_dot,
+    **{op: lambda *xs, op=op: op(xs) for op in (ops.total, ops.mean, ops.logsumexp)},
+}
+
+
+def call(op, operands):
+    """The operation on flat operands, written as a user writes it."""
+    return CALLS.get(op, op)(*operands)
+
+
+def kinds_of_one():
+    numpy = pytest.importorskip("numpy")
+    return [1, True, Fraction(1), numpy.float32(1), numpy.float64(1), numpy.int64(1), numpy.uint8(1), numpy.bool_(True)]
+
+
+@each_op
+def test_numbers_of_any_kind_give_a_float(op):
+    ones = (1.0,) * len(POINTS[op].samples[0])
+    for one in kinds_of_one():
+        out = call(op, (one,) * len(ones))
+        assert out.__class__ is float
+        assert same(out, op.value(*ones)), f"{op} of {one!r}"
+
+
+@each_op
+def test_any_value_among_the_operands_gives_a_value(op):
+    for point in POINTS[op].samples:
+        out = op.value(*point)
+        for values in itertools.product((False, True), repeat=len(point)):
+            if not any(values):
+                assert call(op, point) == out
+                continue
+            operands = [Value(x) if is_value else x for x, is_value in zip(point, values)]
+            node = call(op, operands)
+            assert isinstance(node, Value) and node.op is op and node.data == out
+            assert all(a is b or a == b for a, b in zip(node.args, operands, strict=True))
+            whole = op.local_grads(out, point)
+            assert node.local_grads == tuple([d if is_value else None for d, is_value in zip(whole, values)])
+
+
+@each_op
+def test_every_kind_of_number_beside_a_value_becomes_a_float(op):
+    arity = len(POINTS[op].samples[0])
+    for one in kinds_of_one():
+        for i in range(arity):
+            node = call(op, [Value(1.0) if j == i else one for j in range(arity)])
+            assert all(x.__class__ is float for j, x in enumerate(node.args) if j != i)
+
+
+@pytest.mark.parametrize("op", [op for op in OPS if hasattr(Value, op.name)], ids=lambda op: op.name)
+def test_a_method_of_value_records_what_the_operation_records(op):
+    for point, *_ in observed(op):
+        xs = [Value(x) for x in point]
+        method, record = getattr(xs[0], op.name)(*xs[1:]), Value.record(op, xs)
+        assert (method.op, method.args, method.data) == (op, record.args, record.data)
+        assert method.local_grads == record.local_grads
+
+
+@pytest.mark.parametrize("op", OPERATORS, ids=lambda op: op.name)
+def test_an_operator_computes_what_the_operation_does(op):
+    for point, *_ in observed(op):
+        xs = [Value(x) for x in point]
+        out, record = OPERATORS[op](*xs), Value.record(op, xs)
+        if op in (ops.less, ops.less_equal):
+            assert out is bool(record.data)
+            continue
+        assert (out.op, out.args, out.data) == (op, record.args, record.data)
+        assert all(map(equal_or_both_nan, out.local_grads, record.local_grads))
+
+
+def test_dot_starts_from_its_third_operand():
+    assert ops.dot([1, 2], [3, 4], 5) == 16.0
+    out = ops.dot([Value(1.0), 2.0], [3.0, Value(4.0)], Value(5.0))
+    assert (out.data, out.local_grads) == (16.0, (3.0, None, None, 2.0, 1.0))
+
+
+def test_sums_over_nothing_are_zero():
+    assert same(ops.total([]), 0.0) and same(ops.dot([], []), 0.0)
+
+
+def test_lists_may_be_iterators():
+    assert ops.total(iter([1, 2])) == ops.dot(iter([1, 1]), iter([1, 2])) == ops.pick(0, iter([3, 1])) == 3.0
+
+
+@pytest.mark.parametrize(
+    ("mistake", "kind", "message"),
+    [
+        (lambda: ops.dot([1, 2], [1]), ValueError, "dot expects two lists of one length, got 2 and 1 numbers"),
+        (lambda: ops.dot([], [Value(1)]), ValueError, "two lists of one length, got 0 and 1"),
+        (lambda: ops.maximum(), ValueError, r"maximum expects at least one number: write maximum\(a, b, ...\)"),
+        (lambda: ops.minimum(), ValueError, r"minimum expects at least one number: write minimum\(a, b, ...\)"),
+        (lambda: ops.mean([]), ValueError, "mean expects at least one number, got an empty list"),
+        (lambda: ops.logsumexp([]), ValueError, "logsumexp expects at least one number, got an empty list"),
+        (lambda: ops.pick(0, []), ValueError, "pick expects at least one number, got an empty list"),
+        (lambda: ops.total(3), TypeError, r"total takes one list of numbers, got 3: write total\(\[...\]\)"),
+        (lambda: ops.total(Value(3)), TypeError, r"total takes one list of numbers, got Value\(data=3.0"),
+        (lambda: ops.mean(2.5), TypeError, "mean takes one list of numbers, got 2.5"),
+        (lambda: ops.logsumexp(None), TypeError, "logsumexp takes one list of numbers, got None"),
+        (lambda: ops.pick(0, 7), TypeError, "pick takes one list of numbers, got 7"),
+        (lambda: ops.total(["a"]), TypeError, "one real number, got 'a'"),
+        (lambda: ops.exp("1"), TypeError, "one real number, got '1'"),
+        (lambda: ops.exp(1j), TypeError, "one real number, got 1j"),
+        (lambda: ops.exp(None), TypeError, "one real number, got None"),
+        (lambda: ops.exp([1.0]), TypeError, r"one real number, got \[1.0\] \(list\)"),
+        (lambda: ops.add(Value(1), "1"), TypeError, "one real number, got '1'"),
+        (lambda: ops.exp(10**400), OverflowError, "a float holds at most 1.8e308, got an integer of 1329 bits"),
+    ],
+)
+def test_a_wrong_call_says_what_was_expected_and_what_was_got(mistake, kind, message):
+    with pytest.raises(kind, match=message):
+        mistake()
+
+
+@pytest.mark.parametrize("k", [-1, 3, 1.5, -0.5, nan, inf, -inf])
+def test_pick_refuses_an_index_that_is_none(k):
+    for xs in [1.0, 2.0, 3.0], [Value(1.0), 2.0, 3.0]:
+        with pytest.raises(ValueError, match=f"pick expects a whole number from 0 to 2, got {float(k)!r}"):
+            ops.pick(k, xs)
+    with pytest.raises(ValueError, match="pick expects a whole number from 0 to 2"):
+        ops.pick(Value(k), [1.0, 2.0, 3.0])
+
+
+def test_pick_takes_its_index_from_any_whole_number():
+    numpy = pytest.importorskip("numpy")
+    for k in (2, 2.0, Fraction(2), numpy.int64(2), Value(2)):
+        out = ops.pick(k, [Value(5.0), 6.0, Value(7.0)])
+        assert out.data == 7.0
+        assert out.local_grads == (None, None, None, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("f", "point", "local_grads"),
+    [
+        (ops.relu, (-1.0,), (None,)),
+        (ops.where, (1.0, 2.0, 3.0), (None, 1.0, None)),
+        (ops.where, (0.0, 2.0, 3.0), (None, None, 1.0)),
+        (ops.maximum, (1.0, 3.0, 2.0), (None, 1.0, None)),
+        (ops.minimum, (1.0, 3.0, 2.0), (1.0, None, None)),
+        (ops.clip, (0.5, 0.0, 1.0), (1.0, None, None)),
+        (ops.clip, (-2.0, 0.0, 1.0), (None, 1.0, None)),
+        (ops.clip, (2.0, 0.0, 1.0), (None, None, 1.0)),
+        (CALLS[ops.pick], (1.0, 2.0, 3.0), (None, None, 1.0)),
+        (ops.leaky_relu, (2.0, 0.1), (1.0, None)),
+        (ops.equal, (2.0, 2.0), (None, None)),
+    ],
+)
+def test_a_selecting_operation_leaves_the_others_unreached(f, point, local_grads):
+    xs = [Value(x) for x in point]
+    out = f(*xs)
+    assert out.local_grads == local_grads
+    out.backward()
+    assert [x.grad is UNREACHED for x in xs] == [d is None for d in local_grads]
+
+
+def test_a_plain_number_has_no_partial():
+    assert (Value(2.0) ** 3).local_grads == (12.0, None)
+    assert ops.where(True, Value(1.0), 2.0).local_grads == (None, 1.0, None)
+    assert ops.maximum(Value(1.0), 0.0).local_grads == (1.0, None)

@@ -1,0 +1,495 @@
+"""Optimisers, schedules and averages: what design.md section 4 promises of `optim`."""
+
+import json
+import math
+from itertools import product
+
+import pytest
+
+from tinygrad_lite import Value, exp, nn, ops, optim, sqrt
+from tinygrad_lite.optim import SGD, Adam, AdamW, Optimizer, WeightAverage, schedules
+
+START = [1.0, -2.0, 0.5, 3.0, -0.1]
+
+
+def gradient(w, i, t):
+    """A gradient that depends on the weight, so that a wrong step shows in all later ones."""
+    return math.sin(3.0 * w + i + 0.7 * t) + 0.1 * w
+
+
+def trajectory(opt, steps, start_at=0):
+    """The parameters after each of so many steps."""
+    path = []
+    for t in range(start_at, start_at + steps):
+        for i, p in enumerate(opt.params):
+            p.grad = gradient(p.data, i, t)
+        opt.step()
+        path.append([p.data for p in opt.params])
+    return path
+
+
+def fresh():
+    return [Value(w) for w in START]
+
+
+def flat(path):
+    return [w for row in path for w in row]
+
+
+# --- the rules
+
+
+def by_hand(rule, steps=20):
+    """rule(w, g, t, memory) -> w, for one parameter whose memory is a dict; t = 1, 2, ..."""
+    columns = []
+    for i, w in enumerate(START):
+        memory, column = {}, []
+        for t in range(steps):
+            w = rule(w, gradient(w, i, t), t + 1, memory)
+            column.append(w)
+        columns.append(column)
+    return [list(row) for row in zip(*columns)]
+
+
+SGD_OPTIONS = [
+    {"momentum": momentum, "nesterov": nesterov, "weight_decay": decay}
+    for momentum, nesterov, decay in product((0.0, 0.5, 0.9), (False, True), (0.0, 0.01))
+    if momentum or not nesterov
+]
+OPTIONS = [
+    *((SGD, {"lr": 0.1, **options}) for options in SGD_OPTIONS),
+    (Adam, {}),
+    (Adam, {"lr": 0.1}),
+    (Adam, {"lr": 0.1, "betas": (0.5, 0.9), "eps": 0.1}),
+    (Adam, {"lr": 0.1, "betas": (0.0, 0.0)}),
+    (Adam, {"lr": 0.1, "weight_decay": 0.1}),
+    (AdamW, {}),
+    (AdamW, {"lr": 0.1, "weight_decay": 0.0}),
+    (AdamW, {"lr": 0.1, "betas": (0.5, 0.9), "eps": 0.1, "weight_decay": 0.2}),
+]
+IDS = [f"{kind.__name__} {options}" for kind, options in OPTIONS]
+
+
+def sgd_rule(lr, momentum=0.0, nesterov=False, weight_decay=0.0):
+    def rule(w, g, t, memory):
+        g += weight_decay * w
+        v = memory["v"] = momentum * memory.get("v", 0.0) + g
+        return w - lr * (g + momentum * v if nesterov else v)
+
+    return rule
+
+
+def adam_rule(lr=0.001, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, decoupled=False):
+    """Sums over all past gradients, not running means, so that it is another computation."""
+
+    def rule(w, g, t, memory):
+        if decoupled:
+            w *= 1.0 - lr * weight_decay
+        else:
+            g += weight_decay * w
+        past = memory.setdefault("g", [])
+        past.append(g)
+        m, v = (
+            math.fsum(b ** (t - s) * g**k for s, g in enumerate(past, 1))
+            / math.fsum(b ** (t - s) for s in range(1, t + 1))
+            for k, b in zip((1, 2), betas)
+        )
+        return w - lr * m / (math.sqrt(v) + eps)
+
+    return rule
+
+
+RULES = {
+    SGD: sgd_rule,
+    Adam: adam_rule,
+    AdamW: lambda weight_decay=0.01, **options: adam_rule(weight_decay=weight_decay, decoupled=True, **options),
+}
+
+
+@pytest.mark.parametrize(("kind", "options"), OPTIONS, ids=IDS)
+def test_twenty_steps_are_those_of_the_formula(kind, options):
+    expected = by_hand(RULES[kind](**options))
+    assert flat(trajectory(kind(fresh(), **options), 20)) == pytest.approx(flat(expected), rel=1e-12, abs=1e-12)
+
+
+@pytest.mark.parametrize(("kind", "options"), OPTIONS, ids=IDS)
+def test_twenty_steps_are_pytorchs(kind, options):
+    torch = pytest.importorskip("torch")
+    tensor = torch.tensor(START, dtype=torch.float64, requires_grad=True)
+    theirs = getattr(torch.optim, kind.__name__)([tensor], **options)
+    expected = []
+    for t in range(20):
+        tensor.grad = torch.tensor([gradient(w, i, t) for i, w in enumerate(tensor.tolist())], dtype=torch.float64)
+        theirs.step()
+        expected.append(tensor.tolist())
+    assert flat(trajectory(kind(fresh(), **options), 20)) == pytest.approx(flat(expected), rel=1e-12, abs=1e-12)
+
+
+@pytest.mark.parametrize("gamma", [0.1, 0.5, 0.9])
+def test_the_lectures_heavy_ball_is_momentum_and_dampening_of_one_minus_gamma(gamma):
+    eta = 0.05
+
+    def lecture(w, g, t, memory):
+        before = memory.get("w", w)
+        memory["w"] = w
+        return w - gamma * eta * g + (1 - gamma) * (w - before)
+
+    opt = SGD(fresh(), eta, momentum=1 - gamma, dampening=1 - gamma)
+    ours, lectures = trajectory(opt, 20), by_hand(lecture)
+    assert flat(ours[:1]) == pytest.approx(flat(lectures[:1]), rel=1e-15, abs=0)
+    # gradients here have slopes of about 3, so rounding grows a little on the way
+    assert flat(ours) == pytest.approx(flat(lectures), rel=2e-14, abs=2e-15)
+
+
+def test_dampening_scales_the_first_gradient_too():
+    w = Value(1.0)
+    w.grad = 2.0
+    SGD([w], 0.5, momentum=0.9, dampening=0.75).step()
+    assert w.data == 1.0 - 0.5 * 0.25 * 2.0  # PyTorch's first velocity would be the whole gradient
+
+
+@pytest.mark.parametrize("options", SGD_OPTIONS, ids=str)
+@pytest.mark.parametrize("T", [1, 2, 5])
+def test_average_gradients_moves_by_the_mean_of_the_last_gradients(T, options):
+    def rule(w, g, t, memory):
+        past = memory.setdefault("g", [])
+        past.append(g + options["weight_decay"] * w)
+        mean = sum(past[-T:]) / len(past[-T:])
+        return plain(w, mean, t, memory)
+
+    plain = sgd_rule(0.1, **options | {"weight_decay": 0.0})
+    opt = SGD(fresh(), 0.1, average_gradients=T, **options)
+    assert flat(trajectory(opt, 20)) == pytest.approx(flat(by_hand(rule)), rel=1e-12, abs=1e-12)
+
+
+def test_lr_may_be_changed_between_steps():
+    w = Value(1.0)
+    opt = SGD([w], 0.5)
+    for opt.lr in (0.5, 0.25):
+        w.grad = 1.0
+        opt.step()
+    assert w.data == 0.25
+
+
+def test_zero_grad_and_step_touch_only_their_own_parameters():
+    mine, other = Value(1.0), Value(1.0)
+    opt = SGD([mine], 0.1)
+    mine.grad = other.grad = 1.0
+    opt.step()
+    opt.zero_grad()
+    assert (mine.data, mine.grad, other.data, other.grad) == (0.9, 0.0, 1.0, 1.0)
+
+
+def test_parameters_may_come_from_a_generator():
+    model = nn.MLP(1, [1], seed=0)
+    assert SGD((p for p in model.parameters()), 0.1).params == model.parameters()
+
+
+def test_training_a_model_step_by_step_lowers_its_loss():
+    model = nn.MLP(1, [1], seed=0)
+    opt, losses = Adam(model.parameters(), 0.1), []
+    for _ in range(50):
+        loss = (model([2.0]) - 3.0) ** 2
+        opt.zero_grad()
+        loss.backward()
+        opt.step()
+        losses.append(loss.data)
+    assert losses[-1] < 1e-2 * losses[0]
+
+
+# --- a rule of one's own
+
+
+class SignDescent(Optimizer):
+    def update(self, p, g, lr, t):
+        return (p - lr * ops.sign(g),)
+
+
+class AdaGrad(Optimizer):
+    """Duchi, Hazan and Singer 2011."""
+
+    state_size = 1
+
+    def update(self, p, g, lr, t, squares):
+        squares = squares + g * g
+        return p - lr * g / (sqrt(squares) + 1e-10), squares
+
+
+class Warm(Optimizer):
+    def update(self, p, g, lr, t):
+        return (p - lr * (1.0 - exp(-t)) * g,)
+
+
+def adagrad_rule(w, g, t, memory):
+    memory["s"] = memory.get("s", 0.0) + g * g
+    return w - 0.1 * g / (math.sqrt(memory["s"]) + 1e-10)
+
+
+@pytest.mark.parametrize(
+    ("kind", "rule"),
+    [
+        (SignDescent, lambda w, g, t, memory: w - 0.1 * math.copysign(1.0, g)),
+        (AdaGrad, adagrad_rule),
+        (Warm, lambda w, g, t, memory: w - 0.1 * (1.0 - math.exp(-t)) * g),
+    ],
+)
+def test_a_users_own_update_is_a_whole_optimiser(kind, rule):
+    path = trajectory(kind(fresh(), 0.1), 20)
+    assert flat(path) == pytest.approx(flat(by_hand(rule)), rel=1e-12, abs=1e-12)
+
+
+def test_an_optimiser_without_update_says_what_to_write():
+    class Empty(Optimizer):
+        pass
+
+    with pytest.raises(NotImplementedError, match=r"Empty has no update\(p, g, lr, t, \*state\) -> \(p, \*state\)"):
+        Empty([Value(1.0)], 0.1).step()
+
+
+# --- what is refused
+
+
+@pytest.mark.parametrize("kind", [SGD, Adam, AdamW, SignDescent])
+@pytest.mark.parametrize(
+    ("params", "error", "message"),
+    [
+        ([], ValueError, "{kind} got no parameters: give it model.parameters()"),
+        (nn.Module().parameters(), ValueError, "{kind} got no parameters"),
+        ([Value(1.0), 2.0], TypeError, "{kind} expects a list of Values, got 2.0 at place 1"),
+        (["w"], TypeError, "{kind} expects a list of Values, got 'w' at place 0"),
+        ([[Value(1.0)]], TypeError, r"{kind} expects a list of Values, got \[Value"),
+        ([Value(1.0), v := Value(2.0), v], ValueError, "parameter 2 is in the list twice and would be updated twice"),
+    ],
+    ids=["empty", "no parameters", "number", "str", "nested", "twice"],
+)
+def test_what_is_no_list_of_distinct_values_is_refused(kind, params, error, message):
+    with pytest.raises(error, match=message.format(kind=kind.__name__)):
+        kind(params, lr=0.1)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda ps: SGD(ps, -0.1), ValueError, "lr is a number of at least 0, got -0.1"),
+        (lambda ps: Adam(ps, -0.1), ValueError, "lr is a number of at least 0, got -0.1"),
+        (lambda ps: SignDescent(ps, -0.1), ValueError, "lr is a number of at least 0, got -0.1"),
+        (lambda ps: SGD(ps, math.nan), ValueError, "lr is a number of at least 0, got nan"),
+        (lambda ps: SGD(ps, math.inf), ValueError, "lr is a number of at least 0, got inf"),
+        (lambda ps: SGD(ps, "0.1"), TypeError, "one real number, got '0.1'"),
+        (lambda ps: SGD(ps, 0.1, momentum=-1), ValueError, "momentum is a number of at least 0, got -1"),
+        (lambda ps: SGD(ps, 0.1, weight_decay=-1), ValueError, "weight_decay is a number of at least 0, got -1"),
+        (lambda ps: SGD(ps, 0.1, dampening=None), TypeError, "one real number, got None"),
+        (lambda ps: SGD(ps, 0.1, nesterov=True), ValueError, "nesterov needs a momentum above 0 and no dampening"),
+        (lambda ps: SGD(ps, 0.1, 0.9, 0.1, nesterov=True), ValueError, "nesterov needs a momentum above 0 and no"),
+        (lambda ps: SGD(ps, 0.1, average_gradients=0), ValueError, "number of steps, at least 1, got 0"),
+        (lambda ps: SGD(ps, 0.1, average_gradients=1.5), ValueError, "number of steps, at least 1, got 1.5"),
+        (lambda ps: Adam(ps, betas=(1.0, 0.9)), ValueError, r"betas\[0\] is at least 0 and below 1, got 1.0"),
+        (lambda ps: AdamW(ps, betas=(0.9, -0.1)), ValueError, r"betas\[1\] is at least 0 and below 1, got -0.1"),
+        (lambda ps: Adam(ps, eps=-1e-8), ValueError, "eps is a number of at least 0, got -1e-08"),
+        (lambda ps: Adam(ps, weight_decay=-1), ValueError, "weight_decay is a number of at least 0, got -1"),
+        (lambda ps: AdamW(ps, weight_decay=-1), ValueError, "weight_decay is a number of at least 0, got -1"),
+        (lambda ps: WeightAverage(ps, 0), ValueError, "last is a number of steps, at least 1, got 0"),
+        (lambda ps: WeightAverage(ps, 2.5), ValueError, "last is a number of steps, at least 1, got 2.5"),
+    ],
+)
+def test_an_option_out_of_range_is_refused(make, error, message):
+    with pytest.raises(error, match=message):
+        make(fresh())
+
+
+def everything(opt):
+    return [p.data for p in opt.params], opt.state_dict()
+
+
+@pytest.mark.parametrize("grad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("kind", [SGD, lambda ps, lr: SGD(ps, lr, momentum=0.9), Adam, AdamW, AdaGrad])
+def test_a_gradient_that_is_not_finite_moves_nothing(kind, grad):
+    opt = kind([Value(1.0), Value(2.0, label="bias of layer 1"), Value(3.0)], lr=0.1)
+    trajectory(opt, 3)
+    before = everything(opt)
+    opt.params[1].grad = grad
+    with pytest.raises(FloatingPointError, match=rf"parameter 1 \('bias of layer 1'\) is {grad}; nothing was updated"):
+        opt.step()
+    assert everything(opt) == before
+
+
+def test_a_gradient_that_is_not_finite_is_found_in_the_last_parameter_too():
+    opt = SGD(fresh(), 0.1)
+    opt.params[-1].grad = math.nan
+    with pytest.raises(FloatingPointError, match="the gradient of parameter 4 is nan"):
+        opt.step()
+    assert [p.data for p in opt.params] == START
+
+
+@pytest.mark.parametrize("options", [{}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}], ids=str)
+def test_an_update_that_would_not_be_finite_moves_nothing(options):
+    opt = SGD(fresh(), 1e10, **options)
+    opt.params[0].grad, opt.params[3].grad = 1.0, -1e300
+    before = everything(opt)
+    with pytest.raises(
+        FloatingPointError, match=r"parameter 3 would become inf \(from 3, gradient -1e\+300, lr 1e\+10\)"
+    ):
+        opt.step()
+    assert everything(opt) == before
+
+
+def test_an_update_that_raises_moves_nothing():
+    class Stubborn(Optimizer):
+        def update(self, p, g, lr, t):
+            if p == START[2]:
+                raise ArithmeticError("not this one")
+            return (p - lr * g,)
+
+    opt = Stubborn(fresh(), 0.1)
+    before = everything(opt)
+    with pytest.raises(ArithmeticError, match="not this one"):
+        trajectory(opt, 1)
+    assert everything(opt) == before
+
+
+def test_a_state_that_would_not_be_finite_moves_nothing():
+    opt = Adam(fresh(), 0.1)
+    before = everything(opt)
+    opt.params[1].grad = 1e200
+    with pytest.raises(FloatingPointError, match="parameter 1"):
+        opt.step()
+    assert everything(opt) == before
+
+
+@pytest.mark.parametrize("kind", [SGD, Adam, AdamW])
+def test_an_optimiser_shows_the_weight_decay_it_uses(kind):
+    assert kind(fresh(), lr=0.1, weight_decay=0.2).weight_decay == 0.2
+
+
+# --- going on later
+
+KINDS = [
+    *((kind, options) for kind, options in OPTIONS),
+    (SGD, {"lr": 0.1, "momentum": 0.9, "average_gradients": 3}),
+    (AdaGrad, {"lr": 0.1}),
+]
+
+
+@pytest.mark.parametrize(("kind", "options"), KINDS, ids=[f"{k.__name__} {o}" for k, o in KINDS])
+def test_a_loaded_state_goes_on_bit_for_bit(kind, options):
+    whole = kind(fresh(), **options)
+    path = trajectory(whole, 20)
+    first = kind(fresh(), **options)
+    trajectory(first, 7)
+    second = kind([Value(p.data) for p in first.params], **options | {"lr": 123.0})
+    second.load_state_dict(json.loads(json.dumps(first.state_dict())))  # so it fits into a file
+    assert trajectory(second, 13, start_at=7) == path[7:]
+    assert everything(second) == everything(whole)
+
+
+def test_state_dict_is_a_copy():
+    opt = Adam(fresh(), 0.1)
+    before = everything(opt)
+    opt.state_dict()["state"][0][0] = 99.0
+    assert everything(opt) == before
+
+
+STATE = {"lr": 0.5, "t": 4, "state": [[1.0, 2.0]] * 5}
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "message"),
+    [
+        (
+            SGD(fresh(), 0.1).state_dict(),
+            ValueError,
+            r"Adam keeps 2 numbers for each of 5 parameters, got .* \[0\] numbers",
+        ),
+        (Adam(fresh()[:4], 0.1).state_dict(), ValueError, "5 parameters, got a state for 4 parameters"),
+        (STATE | {"state": [[1.0, 2.0]] * 4 + [[1.0]]}, ValueError, r"for 5 parameters with \[1, 2\] numbers each"),
+        (STATE | {"state": []}, ValueError, "got a state for 0 parameters"),
+        (STATE | {"state": [[1.0, 2.0]] * 4 + [[1.0, "2"]]}, TypeError, "one real number, got '2'"),
+        (STATE | {"lr": -1.0}, ValueError, "lr is a number of at least 0, got -1.0"),
+        (STATE | {"lr": None}, TypeError, "one real number, got None"),
+        (STATE | {"t": "now"}, ValueError, "now"),
+        ({"lr": 0.5, "t": 4}, KeyError, "state"),
+        ({"t": 4, "state": STATE["state"]}, KeyError, "lr"),
+    ],
+)
+def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(state, error, message):
+    opt = Adam(fresh(), 0.1)
+    trajectory(opt, 3)
+    before = everything(opt)
+    with pytest.raises(error, match=message):
+        opt.load_state_dict(state)
+    assert everything(opt) == before
+    opt.load_state_dict(STATE)
+    assert opt.state_dict() == STATE
+
+
+# --- averages
+
+
+def test_weight_average_is_the_mean_over_the_last_steps():
+    opt = SGD(fresh(), 0.1)
+    average, path = WeightAverage(opt.params, last=4), []
+    for t in range(10):
+        path += trajectory(opt, 1, start_at=t)
+        average.update()
+        last = path[-4:]
+        assert average.mean() == pytest.approx([sum(column) / len(last) for column in zip(*last)], rel=1e-15)
+
+
+def test_applied_lends_the_means_and_gives_the_parameters_back():
+    w = Value(1.0)
+    average = WeightAverage([w], last=2)
+    for w.data in (1.0, 2.0, 4.0):
+        average.update()
+    with average.applied():
+        assert w.data == 3.0
+    assert w.data == 4.0
+    with pytest.raises(KeyError, match="inside"), average.applied():
+        raise KeyError("inside")
+    assert w.data == 4.0
+
+
+def test_an_average_of_nothing_is_refused_and_changes_nothing():
+    w = Value(1.0)
+    average = WeightAverage([w], last=2)
+    with pytest.raises(ValueError, match=r"nothing to average yet: call update\(\) after each step"):
+        average.mean()
+    with pytest.raises(ValueError, match="nothing to average yet"), average.applied():
+        pass
+    assert w.data == 1.0
+
+
+# --- schedules
+
+
+@pytest.mark.parametrize(
+    ("schedule", "values"),
+    [
+        (schedules.constant(0.3), {0: 0.3, 1: 0.3, 10**6: 0.3}),
+        (schedules.step_decay(0.8, every=10), {0: 0.8, 9: 0.8, 10: 0.08, 19: 0.08, 20: 0.008}),
+        (schedules.step_decay(0.8, every=3, factor=0.5), {2: 0.8, 3: 0.4, 5: 0.4, 6: 0.2, 9: 0.1}),
+        (schedules.inverse_time(0.6, half_after=10), {0: 0.6, 10: 0.3, 20: 0.2, 50: 0.1}),
+        (schedules.cosine(0.4, steps=100), {0: 0.4, 50: 0.2, 100: 0.0, 1000: 0.0}),
+        (schedules.cosine(0.4, steps=3, end=0.2), {0: 0.4, 1: 0.35, 2: 0.25, 3: 0.2, 4: 0.2}),
+        (schedules.linear(1.0, steps=10), {0: 1.0, 1: 0.9, 5: 0.5, 10: 0.0, 11: 0.0}),
+        (schedules.linear(0.0, steps=4, end=0.2), {0: 0.0, 1: 0.05, 3: 0.15, 4: 0.2, 99: 0.2}),
+    ],
+)
+def test_schedules_have_their_values(schedule, values):
+    assert {t: schedule(t) for t in values} == pytest.approx(values, rel=1e-14, abs=1e-16)
+
+
+@pytest.mark.parametrize("make", [schedules.cosine, schedules.linear])  # fmt: skip
+def test_a_schedule_ends_at_its_end_exactly(make):
+    assert make(1.0, 10, end=0.1)(10) == 0.1
+
+
+@pytest.mark.parametrize("make", [schedules.cosine, schedules.linear])
+def test_a_schedule_to_an_end_never_turns_round(make):
+    rates = [make(1.0, 50, end=0.1)(t) for t in range(60)]
+    assert rates == sorted(rates, reverse=True)
+
+
+def test_optim_offers_the_names_of_the_design():
+    offered = {"SGD", "Adam", "AdamW", "schedules", "WeightAverage"}
+    assert offered <= vars(optim).keys()
+    assert {"constant", "step_decay", "inverse_time", "cosine", "linear"} <= vars(schedules).keys()

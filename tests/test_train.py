@@ -1,0 +1,419 @@
+"""`fit`: the training loop that design.md section 4 promises."""
+
+import importlib.util
+import math
+
+import numpy as np
+import pytest
+
+from tinygrad_lite import History, Value, data, fit, mean, nn, no_grad, optim
+from tinygrad_lite.data import shuffled
+
+X, Y = data.moons(12, noise=0.1, seed=0)
+
+
+def small():
+    model = nn.MLP(2, [3, 1], seed=1)
+    return model.parameters(), lambda x, y: nn.hinge(model(x), y)
+
+
+def numbers(params):
+    return [p.data for p in params]
+
+
+def line_to_fit(w):
+    """w x = y, one parameter: gradients are known by heart."""
+    return lambda x, y: 0.5 * (w * x - y) ** 2
+
+
+# --- the loop
+
+
+def by_hand(loss, opt, epochs, batch_size, seed, schedule, penalty):
+    """What a user would write."""
+    size, state, history = batch_size or len(X), seed, []
+    for _ in range(epochs):
+        order = list(range(len(X)))
+        if size < len(X):
+            order, state = shuffled(len(X), state)
+        seen = 0.0
+        for at in range(0, len(X), size):
+            chosen = order[at : at + size]
+            if schedule:
+                opt.lr = schedule(opt.t)
+            objective = mean([loss(X[i], Y[i]) for i in chosen])
+            if penalty:
+                objective = objective + penalty()
+            opt.zero_grad()
+            objective.backward()
+            opt.step()
+            seen += objective.data * len(chosen) / len(X)
+        history.append(seen)
+    return history
+
+
+@pytest.mark.parametrize("batch_size", [None, 1, 5, 12, 100])
+@pytest.mark.parametrize("schedule", [None, optim.schedules.inverse_time(0.5, half_after=3)], ids=["lr", "schedule"])
+@pytest.mark.parametrize("strength", [0.0, 1e-2])
+@pytest.mark.parametrize(
+    "kind", [lambda ps: optim.SGD(ps, 0.3, momentum=0.9), lambda ps: optim.Adam(ps, 0.1)], ids=["SGD", "Adam"]
+)
+def test_fit_is_the_loop_one_would_write_bit_for_bit(kind, batch_size, schedule, strength):
+    runs = []
+    for run in (by_hand, fit):
+        params, loss = small()
+        opt = kind(params)
+        options = {
+            "epochs": 3,
+            "batch_size": batch_size,
+            "seed": 7,
+            "schedule": schedule,
+            "penalty": (lambda params=params: nn.l2(params, strength)) if strength else None,
+        }
+        history = run(loss, opt, **options) if run is by_hand else run(loss, opt, X, Y, progress=False, **options).loss
+        runs.append((history, numbers(params), opt.state_dict()))
+    assert runs[0] == runs[1]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_two_moons_are_learned_within_a_hundred_steps(seed):
+    points, sides = data.moons(100, noise=0.1, seed=seed)
+    model = nn.MLP(2, [16, 16, 1], seed=seed)
+    params = model.parameters()
+
+    def all_right(epoch, history):
+        with no_grad():
+            return nn.accuracy([model(x) for x in points], sides) == 1.0
+
+    history = fit(
+        lambda x, side: nn.hinge(model(x), side),
+        optim.SGD(params, lr=0.4, momentum=0.9),
+        points,
+        sides,
+        epochs=100,
+        schedule=optim.schedules.linear(0.4, 100, end=0.04),
+        penalty=lambda: nn.l2(params, 1e-4),
+        callback=all_right,
+        progress=False,
+    )
+    assert history.stopped.startswith("the callback stopped it")
+    assert history.loss[-1] < 0.3 * history.loss[0]
+
+
+def test_several_outputs_learn_several_classes():
+    points, classes = data.blobs(30, noise=0.2, seed=0)
+    model = nn.MLP(2, [3], seed=0)
+    fit(
+        lambda x, k: nn.cross_entropy(model(x), k),
+        optim.SGD(model.parameters(), 1.0),
+        points,
+        classes,
+        epochs=30,
+        batch_size=10,
+        progress=False,
+    )
+    assert nn.accuracy([model(x) for x in points], classes) == 1.0
+
+
+def test_arrays_are_examples_too():
+    runs = []
+    for points, sides in ((X, Y), (np.array(X), np.array(Y))):
+        params, loss = small()
+        runs.append((fit(loss, optim.SGD(params, 0.1), points, sides, epochs=2, progress=False).loss, numbers(params)))
+    assert runs[0] == runs[1]
+
+
+# --- the history
+
+
+@pytest.mark.parametrize(("batch_size", "steps"), [(None, 4), (12, 4), (5, 12), (1, 48)])
+def test_history_has_one_entry_per_epoch_and_counts_the_steps(batch_size, steps):
+    params, loss = small()
+    opt = optim.SGD(params, 0.1)
+    history = fit(loss, opt, X, Y, epochs=4, batch_size=batch_size, progress=False)
+    assert isinstance(history, History)
+    assert (len(history.loss), history.lr, history.steps, opt.t) == (4, [0.1] * 4, steps, steps)
+    assert history.stopped == "all epochs done"
+    assert 0.0 < history.seconds < math.inf
+
+
+def test_history_loss_is_the_mean_over_all_examples_before_each_step():
+    w = Value(1.0)
+    history = fit(
+        line_to_fit(w), optim.SGD([w], 0.0), [1.0, 2.0, 3.0], [0.0] * 3, epochs=2, batch_size=2, progress=False
+    )
+    assert history.loss == pytest.approx([7.0 / 3.0] * 2, rel=1e-15)  # also where the last batch is smaller
+
+
+def test_no_epochs_are_no_steps():
+    params, loss = small()
+    before = numbers(params)
+    history = fit(loss, optim.SGD(params, 0.1), X, Y, epochs=0, progress=False)
+    assert (history.loss, history.lr, history.steps, numbers(params)) == ([], [], 0, before)
+
+
+def test_another_seed_gives_other_batches_and_the_same_seed_the_same_bits():
+    def run(seed):
+        params, loss = small()
+        return fit(loss, optim.SGD(params, 0.1), X, Y, epochs=2, batch_size=5, seed=seed, progress=False).loss
+
+    assert run(1) == run(1) != run(2)
+
+
+def test_every_epoch_is_shuffled_anew_and_shows_every_example_once():
+    seen = []
+    w = Value(0.0)
+
+    def loss(x, y):
+        seen.append(x)
+        return w * x
+
+    fit(loss, optim.SGD([w], 0.0), list(range(10)), [0] * 10, epochs=3, batch_size=4, progress=False)
+    epochs = [tuple(seen[at : at + 10]) for at in (0, 10, 20)]
+    assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
+    assert len(set(epochs)) == 3
+
+
+def test_schedule_sets_the_rate_from_the_steps_made():
+    asked = []
+
+    def schedule(t):
+        asked.append(t)
+        return 1.0 / (t + 1)
+
+    params, loss = small()
+    opt = optim.SGD(params, 9.0)
+    history = fit(loss, opt, X, Y, epochs=2, batch_size=5, schedule=schedule, progress=False)
+    assert asked == list(range(6))
+    assert history.lr == [1 / 3, 1 / 6] and opt.lr == 1 / 6
+    fit(loss, opt, X, Y, epochs=1, schedule=schedule, progress=False)
+    assert asked[-1] == 6  # a second fit goes on where the first ended
+
+
+def test_penalty_counts_once_a_batch():
+    w = Value(2.0)
+    history = fit(
+        line_to_fit(w), optim.SGD([w], 0.25), [1.0] * 4, [2.0] * 4, epochs=1, penalty=lambda: 0.5 * w**2, progress=False
+    )
+    assert history.loss == [2.0]  # the fit is perfect, the penalty is 2
+    assert w.data == 2.0 - 0.25 * 2.0
+
+
+@pytest.mark.parametrize("tol", [0.5, 1e-3])
+def test_tol_stops_at_the_first_step_in_which_no_parameter_moves_more(tol):
+    w, still = Value(1.0), Value(5.0)
+    history = fit(
+        lambda x, y: 0.5 * w**2 + 0.0 * still,
+        optim.SGD([w, still], 0.5),
+        [0.0],
+        [0.0],
+        epochs=100,
+        tol=tol,
+        progress=False,
+    )
+    moves = [0.5**k for k in range(1, 100)]  # w halves in each step
+    expected = 1 + next(i for i, move in enumerate(moves) if move <= tol)
+    assert (history.steps, len(history.loss), w.data) == (expected, expected, 0.5**expected)
+    assert history.stopped == f"no parameter moved more than tol={tol:g} in step {expected}"
+
+
+def test_tol_zero_stops_where_nothing_moves_at_all():
+    w = Value(3.0)
+    history = fit(line_to_fit(w), optim.SGD([w], 0.5), [1.0], [3.0], epochs=10, tol=0.0, progress=False)
+    assert (history.steps, w.data) == (1, 3.0)
+
+
+def test_an_epoch_that_tol_cuts_short_has_the_mean_loss_of_what_was_seen():
+    w = Value(1.0)
+    history = fit(
+        line_to_fit(w), optim.SGD([w], 0.0), [1.0] * 4, [0.0] * 4, epochs=5, batch_size=1, tol=1e-9, progress=False
+    )
+    assert history.steps == 1
+    assert history.loss == [0.5]
+
+
+def test_callback_sees_every_epoch_and_a_true_answer_stops():
+    calls = []
+
+    def callback(epoch, history):
+        calls.append((epoch, len(history.loss), history.steps, history.seconds > 0.0))
+        return epoch == 3
+
+    params, loss = small()
+    history = fit(loss, optim.SGD(params, 0.1), X, Y, epochs=9, batch_size=6, callback=callback, progress=False)
+    assert calls == [(1, 1, 2, True), (2, 2, 4, True), (3, 3, 6, True)]
+    assert len(history.loss) == 3
+    assert history.stopped == "the callback stopped it after epoch 3"
+
+
+# --- the bar
+
+
+@pytest.fixture(params=["tqdm", "plain"])
+def bar(request, monkeypatch):
+    """With tqdm, and as if it were not installed."""
+    if request.param == "tqdm":
+        pytest.importorskip("tqdm")
+    else:
+        found = importlib.util.find_spec
+        monkeypatch.setattr(
+            importlib.util, "find_spec", lambda name, *rest: None if name == "tqdm" else found(name, *rest)
+        )
+    return request.param
+
+
+def test_progress_goes_to_stderr_alone(bar, capsys):
+    params, loss = small()
+    fit(loss, optim.SGD(params, 0.1), X, Y, epochs=3)
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "fit" in printed.err and "3" in printed.err and "loss" in printed.err
+
+
+def test_without_progress_nothing_is_printed(bar, capsys):
+    params, loss = small()
+    fit(loss, optim.SGD(params, 0.1), X, Y, epochs=3, progress=False)
+    assert capsys.readouterr() == ("", "")
+
+
+# --- what is refused
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error", "message"),
+    [
+        ((X, Y[:-1]), {}, ValueError, "as many examples as targets, got 12 and 11"),
+        (([], []), {}, ValueError, "at least one example, got none"),
+        ((np.zeros((0, 2)), np.zeros(0)), {}, ValueError, "at least one example, got none"),
+        ((X, Y), {"epochs": -1}, ValueError, "epochs is a whole number of at least 0, got -1"),
+        ((X, Y), {"epochs": 1.5}, ValueError, "epochs is a whole number of at least 0, got 1.5"),
+        ((X, Y), {"epochs": None}, ValueError, "epochs is a whole number of at least 0, got None"),
+        ((X, Y), {"batch_size": 0}, ValueError, r"batch_size is None \(all examples\) or a whole number .* got 0"),
+        ((X, Y), {"batch_size": 2.5}, ValueError, r"batch_size is None \(all examples\) or a whole number .* got 2.5"),
+        ((X, Y), {"tol": -1e-3}, ValueError, "tol is a largest step of at least 0, got -0.001"),
+        ((X, Y), {"tol": math.nan}, ValueError, "tol is a largest step of at least 0, got nan"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused_before_anything_runs(arguments, options, error, message):
+    params, _ = small()
+    before = numbers(params)
+
+    def loss(x, y):
+        raise AssertionError("no example may be touched")
+
+    with pytest.raises(error, match=message):
+        fit(loss, optim.SGD(params, 0.1), *arguments, **{"epochs": 1, "progress": False} | options)
+    assert numbers(params) == before
+
+
+@pytest.mark.parametrize("result", [0.5, None, [Value(1.0)], np.float64(0.5)], ids=lambda r: type(r).__name__)
+def test_a_loss_that_is_no_value_is_refused(result):
+    params, _ = small()
+    before = numbers(params)
+    with pytest.raises(TypeError, match=r"loss\(x, y\) must return one Value, got .*, not from their \.data"):
+        fit(lambda x, y: result, optim.SGD(params, 0.1), X, Y, epochs=1, progress=False)
+    assert numbers(params) == before
+
+
+def test_a_schedule_below_zero_is_refused():
+    params, loss = small()
+    with pytest.raises(ValueError, match=r"at least 0, got -0\.1"):
+        fit(loss, optim.SGD(params, 0.1), X, Y, epochs=1, schedule=lambda t: -0.1, progress=False)
+
+
+def test_compiled_says_that_the_compiler_is_missing():
+    params, loss = small()
+    with pytest.raises(NotImplementedError, match=r"fit\(compiled=True\) needs the compiler"):
+        fit(loss, optim.SGD(params, 0.1), X, Y, epochs=1, compiled=True, progress=False)
+
+
+@pytest.mark.parametrize("compiled", [None, False])
+def test_without_compiled_it_runs_eagerly(compiled):
+    params, loss = small()
+    assert fit(loss, optim.SGD(params, 0.1), X, Y, epochs=1, compiled=compiled, progress=False).steps == 1
+
+
+# --- when it breaks
+
+
+def after_steps(steps):
+    """The parameters of `small` after so many undisturbed steps of batches of 4."""
+    params, loss = small()
+    seen = []
+
+    def schedule(t):
+        seen.append(numbers(params))
+        return 0.1
+
+    fit(loss, optim.SGD(params, 0.1), X, Y, epochs=3, batch_size=4, schedule=schedule, progress=False)
+    return seen[steps]
+
+
+@pytest.mark.parametrize("steps", [0, 1, 4])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_loss_that_is_not_finite_leaves_the_parameters_before_that_step(value, steps):
+    params, loss = small()
+    calls = []
+
+    def breaks(x, y):
+        calls.append(x)
+        return loss(x, y) + (value if len(calls) == 4 * steps + 3 else 0.0)
+
+    message = f"the loss is {value} in epoch {steps // 3 + 1}; the parameters are those before this step"
+    with pytest.raises(FloatingPointError, match=message):
+        fit(breaks, optim.SGD(params, 0.1), X, Y, epochs=9, batch_size=4, progress=False)
+    assert numbers(params) == after_steps(steps)
+
+
+def test_a_gradient_that_is_not_finite_leaves_the_parameters_before_that_step():
+    w = Value(0.0)
+    with pytest.raises(FloatingPointError, match="the gradient of parameter 0 is inf; nothing was updated"):
+        fit(lambda x, y: (w * x).sqrt(), optim.SGD([w], 0.1), [1.0], [0.0], epochs=1, progress=False)
+    assert w.data == 0.0
+
+
+def raise_at(call, result, error=LookupError):
+    """result, but its so-manieth call raises."""
+    calls = []
+
+    def function(*arguments):
+        calls.append(arguments)
+        if len(calls) == call:
+            raise error
+        return result(*arguments)
+
+    return function
+
+
+@pytest.mark.parametrize(
+    ("where", "steps"), [("callback", 6), ("schedule", 5), ("penalty", 5), ("loss", 5), ("interrupt", 5), ("update", 5)]
+)
+@pytest.mark.parametrize("progress", [False, True])
+def test_an_exception_leaves_the_parameters_of_a_whole_step(where, steps, progress, monkeypatch):
+    params, loss = small()
+    opt, options, error = optim.SGD(params, 0.1), {}, LookupError
+    if where == "callback":  # after the second epoch of three steps
+        options["callback"] = raise_at(2, lambda epoch, history: None)
+    elif where == "schedule":
+        options["schedule"] = raise_at(6, lambda t: 0.1)
+    elif where == "penalty":
+        options["penalty"] = raise_at(6, lambda: Value(0.0))
+    elif where == "loss":  # the third example of the sixth batch
+        loss = raise_at(23, loss)
+    elif where == "interrupt":
+        loss, error = raise_at(23, loss, KeyboardInterrupt), KeyboardInterrupt
+    else:  # in the middle of the parameters
+        monkeypatch.setattr(opt, "update", raise_at(5 * len(params) + 4, opt.update))
+    with pytest.raises(error):
+        fit(loss, opt, X, Y, epochs=9, batch_size=4, progress=progress, **options)
+    assert numbers(params) == after_steps(steps)
+    assert opt.t == steps
+
+
+def test_training_can_go_on_after_an_exception():
+    params, loss = small()
+    opt = optim.SGD(params, 0.1)
+    with pytest.raises(LookupError):
+        fit(raise_at(20, loss), opt, X, Y, epochs=9, progress=False)
+    assert fit(loss, opt, X, Y, epochs=2, progress=False).steps == 2
+    assert opt.t == 3
