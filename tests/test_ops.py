@@ -206,16 +206,10 @@ ACCURACY = {
     # in the mixed second partials terms of both signs meet
     (ops.power, 1): (4.0, power_first_terms),
     (ops.power, 2): (4.0, power_second_terms),
-    # -(0.5 / out) / out x (0.5 / out): seven roundings
-    (ops.sqrt, 2): (5.0, None),
-    # 1 / sqrt(u) differentiated by the rules is a product of four factors, each rounded two or three times
-    (ops.asin, 2): (6.0, None),
-    (ops.acos, 2): (6.0, None),
-    # d/da (a / r) = 1/r - a^2 / r^3 cancels where b is small; the mixed one has eight roundings
-    (ops.hypot, 2): (5.0, hypot_second_terms),
-    # d/dx (x / r / r) = 1/r^2 - 2 x^2 / r^4 cancels near the diagonals; the others sum two equal products of
-    # five rounded factors
-    (ops.atan2, 2): (6.0, atan2_second_terms),
+    # d/da (a / r) = 1/r - a^2 / r^3 cancels where b is small
+    (ops.hypot, 2): (4.0, hypot_second_terms),
+    # d/dx (x / r^2) = 1/r^2 - 2 x^2 / r^4 cancels near the diagonals
+    (ops.atan2, 2): (4.0, atan2_second_terms),
     # 1 - out^2 where out saturates
     (ops.tanh, 1): (2.0, lambda x: [1]),
     (ops.tanh, 2): (2.0, lambda x: [[2 * mp.fabs(mp.tanh(x))]]),

@@ -75,13 +75,12 @@ class Op:
         """Numbers give a number; any Value among them gives a Value, recorded by its class."""
         if self.pack is not None:
             inputs = self.pack(*inputs)
-        plain = True
+        elif inputs[0].__class__ is float and len(inputs) == 1:
+            return self.value(*inputs)
         for x in inputs:
-            if x.__class__ is not float:
-                if hasattr(x, "record"):
-                    return x.record(self, inputs)
-                plain = False
-        return self.value(*inputs) if plain else self.value(*map(as_float, inputs))
+            if x.__class__ is not float and hasattr(x, "record"):
+                return x.record(self, inputs)
+        return self.value(*map(as_float, inputs))
 
     def local_grads(self, out: Any, inputs: Sequence[Any], wanted: Sequence[bool] | None = None) -> tuple[Any, ...]:
         """d out / d input for each input; None for one not wanted, and where nothing is sent."""
@@ -172,11 +171,6 @@ def _step(x: float) -> float:
     return 1.0 if x > 0.0 else 0.0 if x <= 0.0 else x
 
 
-def _clip(x: float, low: float, high: float) -> float:
-    x = low if x < low else x
-    return high if x > high else x
-
-
 def _maximum(*xs: float) -> float:
     largest = xs[0]
     for x in xs:
@@ -191,6 +185,10 @@ def _minimum(*xs: float) -> float:
         if x < smallest or x != x:
             smallest = x
     return smallest
+
+
+def _clip(x: float, low: float, high: float) -> float:
+    return _minimum(_maximum(x, low), high)
 
 
 def _pick(k: float, *xs: float) -> float:
@@ -230,7 +228,10 @@ def _logsumexp(*xs: float) -> float:
 
 
 def _pack_dot(ws: Iterable[Any], xs: Iterable[Any], start: Any = None) -> tuple[Any, ...]:
-    ws, xs = tuple(ws), tuple(xs)
+    try:
+        ws, xs = tuple(ws), tuple(xs)
+    except TypeError:
+        raise TypeError(f"dot takes two lists of numbers, got {ws!r} and {xs!r}: write dot([...], [...])") from None
     if len(ws) != len(xs):
         raise ValueError(f"dot expects two lists of one length, got {len(ws)} and {len(xs)} numbers")
     return ws + xs if start is None else (*ws, *xs, start)
@@ -253,6 +254,8 @@ def _pack_some(name: str) -> Callable[..., tuple[Any, ...]]:
     def pack(*xs: Any) -> tuple[Any, ...]:
         if not xs:
             raise ValueError(f"{name} expects at least one number: write {name}(a, b, ...)")
+        if isinstance(xs[0], (list, tuple)):
+            raise TypeError(f"{name} takes its numbers one by one, got a list: write {name}(*xs)")
         return xs
 
     return pack
@@ -282,7 +285,8 @@ def _base_partial(out: Any, x: Any, n: Any) -> Any:
     if n == 0.0:  # a plain number is known: nothing to select later
         return 0.0
     slope = n * power(x, n - 1.0)
-    return slope if n - 1.0 + 1.0 == n else _unless_nan(out, slope)  # n - 1 may round to a whole number
+    # x^1 and, where n - 1 rounds to a whole number, also negative x hide that x^n is nan
+    return slope if n - 1.0 + 1.0 == n != 1.0 else _unless_nan(out, slope)
 
 
 def _exponent_partial(out: Any, x: Any, n: Any) -> Any:
@@ -290,6 +294,13 @@ def _exponent_partial(out: Any, x: Any, n: Any) -> Any:
     if not hasattr(x, "record") and x:
         return out * log(x)
     return where(equal(x, 0.0) * less_equal(0.0, n), 0.0, out * log(x))
+
+
+def _over_square(a: Any, x: Any, y: Any) -> Any:
+    """a / (x^2 + y^2), divided twice where the square would overflow or vanish."""
+    r = hypot(x, y)
+    ordinary = less(1e-150, r) * less(r, 1e150)
+    return where(ordinary, div(a, x * x + y * y), div(div(a, r), r))
 
 
 def _largest_partials(out: Any, *xs: Any) -> Sequence[Any]:
@@ -325,7 +336,7 @@ exp = Op("exp", "exp", _ieee(math.exp), (lambda out, x: out,))
 expm1 = Op("expm1", "expm1", _ieee(math.expm1), (lambda out, x: exp(x),))
 log: Op = Op("log", "log", _log, (lambda out, x: _unless_nan(out, div(1.0, x)),))
 log1p = Op("log1p", "log1p", _log1p, (lambda out, x: _unless_nan(out, div(1.0, 1.0 + x)),))
-sqrt = Op("sqrt", "sqrt", _ieee(math.sqrt), (lambda out, x: div(0.5, out),))
+sqrt = Op("sqrt", "sqrt", _ieee(math.sqrt), (lambda out, x: _unless_nan(out, 0.5 * power(x, -0.5)),))
 hypot = Op(
     "hypot",
     "hypot",
@@ -336,17 +347,14 @@ hypot = Op(
 sin = Op("sin", "sin", _ieee(math.sin), (lambda out, x: cos(x),))
 cos: Op = Op("cos", "cos", _ieee(math.cos), (lambda out, x: -sin(x),))
 tan = Op("tan", "tan", _ieee(math.tan), (lambda out, x: 1.0 + out * out,))
-asin = Op("asin", "asin", _ieee(math.asin), (lambda out, x: div(1.0, sqrt(_one_minus_square(x))),))
-acos = Op("acos", "acos", _ieee(math.acos), (lambda out, x: div(-1.0, sqrt(_one_minus_square(x))),))
+asin = Op("asin", "asin", _ieee(math.asin), (lambda out, x: _unless_nan(out, power(_one_minus_square(x), -0.5)),))
+acos = Op("acos", "acos", _ieee(math.acos), (lambda out, x: _unless_nan(out, -power(_one_minus_square(x), -0.5)),))
 atan = Op("atan", "atan", math.atan, (lambda out, x: div(1.0, 1.0 + x * x),))
-atan2 = Op(  # d/dy = x / r^2 and d/dx = -y / r^2, divided twice because r^2 may overflow
+atan2 = Op(
     "atan2",
     "atan2",
     math.atan2,
-    (
-        lambda out, y, x: div(div(x, hypot(x, y)), hypot(x, y)),
-        lambda out, y, x: div(div(-y, hypot(x, y)), hypot(x, y)),
-    ),
+    (lambda out, y, x: _over_square(x, x, y), lambda out, y, x: _over_square(-y, x, y)),
 )
 sinh = Op("sinh", "sinh", _ieee(math.sinh, lambda x: math.copysign(inf, x)), (lambda out, x: cosh(x),))
 cosh: Op = Op("cosh", "cosh", _ieee(math.cosh), (lambda out, x: sinh(x),))
@@ -390,7 +398,7 @@ clip = Op(
     (
         lambda out, x, low, high: _unless_nan(out, equal(out, x)),
         lambda out, x, low, high: _unless_nan(out, less(x, low) * equal(out, low)),
-        lambda out, x, low, high: _unless_nan(out, less(high, x) * equal(out, high)),
+        lambda out, x, low, high: _unless_nan(out, less(high, where(less(x, low), low, x)) * equal(out, high)),
     ),
     selects=True,
 )

@@ -106,8 +106,9 @@ class Optimizer:
                 f"state for {len(got)} parameters with {sorted(set(got))} numbers each"
             )
         numbers = [tuple(map(ops.as_float, s)) for s in state["state"]]
+        t = int(state["t"])
         self.lr = state["lr"]
-        self.t, self.state = int(state["t"]), numbers
+        self.t, self.state = t, numbers
 
     def _name(self, i: int) -> str:
         label = self.params[i].label
