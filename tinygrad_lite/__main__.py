@@ -179,6 +179,7 @@ def _neuron(neuron: nn.Neuron, x: Sequence[Value], out: Path) -> None:
     for i, w in enumerate(neuron.w):
         w.label = f"w{i}"
     neuron.b.label = "b"
+    neuron.zero_grad()
     result = neuron(x)
     result.label = "out"
     result.backward()
@@ -193,16 +194,18 @@ def _figure(ax: Any, path: Path, title: str) -> None:
 
 
 def _whole(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"a whole number of at least 1 expected, got {text}")
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a whole number of at least 1 expected, got {text!r}")
+    return int(text)
 
 
 def _positive(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
     if not 0.0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"a number above 0 expected, got {text}")
+        raise argparse.ArgumentTypeError(f"a number above 0 expected, got {text!r}")
     return value
 
 
