@@ -436,7 +436,7 @@ def _apply_modes(node: Value) -> None:
         node.line = user_line()
         if not math.isfinite(node.data):
             raise FloatingPointError(f"{node.data} was born in the forward pass: {_equation(node)}")
-    if getattr(_mode, "no_grad", False):
+    if no_grad_active():
         node.op, node.args, node.local_grads = None, (), ()
 
 
@@ -458,6 +458,11 @@ def _set_mode(name: str, to: Any = True) -> Iterator[None]:
 def no_grad() -> Any:
     """`with no_grad():` computes and records nothing: results are leaves. For this thread."""
     return _set_mode("no_grad")
+
+
+def no_grad_active() -> bool:
+    """Is this thread inside no_grad()?"""
+    return bool(getattr(_mode, "no_grad", False))
 
 
 def anomaly() -> Any:

@@ -85,8 +85,12 @@ class Optimizer:
                 )
             news.append(new)
             states.append(tuple(rest))
-        self.state, self.t = states, self.t + 1
-        _assign(self.params, news)
+        self.commit(news, states, self.t + 1)
+
+    def commit(self, numbers: list[float], state: list[tuple[float, ...]], t: int) -> None:
+        """Takes over the parameters and the state as they are after t steps, all together."""
+        self.state, self.t = state, t
+        _assign(self.params, numbers)
 
     def zero_grad(self) -> None:
         """Forget the gradients, as before every backward pass of a training step."""

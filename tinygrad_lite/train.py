@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import math
 import sys
 import time
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import ops
 from .data import shuffled
 from .engine import Value
 from .optim import Optimizer
+
+if TYPE_CHECKING:
+    from .compiler.training import Trainer
 
 
 @dataclass
@@ -46,6 +51,7 @@ def fit(
     penalty: Callable[[], Any] | None = None,
     tol: float | None = None,
     callback: Callable[[int, History], Any] | None = None,
+    every: int | None = None,
     progress: bool = True,
 ) -> History:
     """Trains opt.params on examples X, y and returns the History.
@@ -54,60 +60,164 @@ def fit(
     examples at once; else they are shuffled, from `seed`, every epoch. schedule(t): the learning rate
     after t steps, in place of opt.lr. penalty(): a Value added once a batch, such as nn.l2(ps, 1e-4).
     tol: stop when no parameter moves more in a step (the lectures' |dtheta| < eps).
-    callback(epoch, history): after every epoch, counted from 1; a true answer stops the training.
+    callback(epoch, history): after every `every` epochs, counted from 1, and at the end; a true answer
+    stops the training. every=None: after each epoch, but in native code a few times a second.
     progress: a bar on stderr (tqdm where it is installed).
-    compiled: True runs native code; None does where it is available.
+    compiled: True runs whole epochs in native code, which needs the extra `jit`; None does where that is
+    installed and the loss can be compiled, else the engine computes every scalar by itself.
 
     An exception (also Ctrl-C) leaves the parameters of a whole step.
     """
-    _check(X, y, epochs, batch_size, tol)
-    if compiled:
-        raise NotImplementedError("fit(compiled=True) needs the compiler, which this version does not have yet")
-    history, start = History(), time.perf_counter()
+    _check(X, y, epochs, batch_size, tol, every)
     size = len(X) if batch_size is None else min(batch_size, len(X))
-    order, state = list(range(len(X))), seed
+    trainer = _trainer(compiled, loss, opt, X, y, size, seed, penalty, tol)
+    history, start = History(), time.perf_counter()
     bar = _progress_bar(epochs, progress)
+    loop = _eager_epochs(loss, opt, X, y, size, seed, schedule, penalty, tol, history)
+    if trainer is not None:
+        loop = _compiled_epochs(trainer, opt, epochs, -(-len(X) // size), schedule, every, history)
+    if not epochs:
+        loop = iter(())
     try:
-        for epoch in range(1, epochs + 1):
-            if size < len(X):
-                order, state = shuffled(len(X), state)
-            epoch_loss, seen = 0.0, 0
-            for at in range(0, len(X), size):
-                chosen = order[at : at + size]
-                if schedule is not None:
-                    opt.lr = schedule(opt.t)
-                value = _objective(loss, [X[i] for i in chosen], [y[i] for i in chosen], penalty)
-                if not math.isfinite(value.data):
-                    raise FloatingPointError(
-                        f"the loss is {value.data} in epoch {epoch}; the parameters are those before this "
-                        "step. Often the learning rate is too high; `with anomaly():` finds the place"
-                    )
-                opt.zero_grad()
-                value.backward()
-                before = [p.data for p in opt.params] if tol is not None else []
-                opt.step()
-                history.steps += 1
-                epoch_loss += value.data * len(chosen) / len(X)
-                seen += len(chosen)
-                if tol is not None:
-                    moved = max(abs(p.data - old) for p, old in zip(opt.params, before))
-                    if moved <= tol:
-                        history.stopped = f"no parameter moved more than tol={tol:g} in step {history.steps}"
-                        break
-            if seen < len(X):  # tol cut it short
-                epoch_loss *= len(X) / seen
-            history.loss.append(epoch_loss)
-            history.lr.append(opt.lr)
+        for epoch in loop:
             history.seconds = time.perf_counter() - start
-            bar(epoch, epoch_loss)
-            if callback is not None and callback(epoch, history):
+            bar(epoch, history.loss[-1])
+            last = epoch >= epochs or history.stopped != History.stopped
+            if callback is not None and (every is None or epoch % every == 0 or last) and callback(epoch, history):
                 history.stopped = f"the callback stopped it after epoch {epoch}"
-            if history.stopped != History.stopped:
+                last = True
+            if last:
                 break
     finally:
+        loop.close() if hasattr(loop, "close") else None
         history.seconds = time.perf_counter() - start
         bar(None, math.nan)
     return history
+
+
+def _eager_epochs(
+    loss: Any, opt: Optimizer, X: Sequence[Any], y: Sequence[Any], size: int, seed: int, schedule: Any, penalty: Any,
+    tol: float | None, history: History,
+) -> Iterator[int]:  # fmt: skip
+    """Yields the number of each epoch when it is done."""
+    order, state = list(range(len(X))), seed
+    for epoch in itertools.count(1):
+        if size < len(X):
+            order, state = shuffled(len(X), state)
+        epoch_loss, seen = 0.0, 0
+        for at in range(0, len(X), size):
+            chosen = order[at : at + size]
+            if schedule is not None:
+                opt.lr = schedule(opt.t)
+            value = _objective(loss, [X[i] for i in chosen], [y[i] for i in chosen], penalty)
+            _check_loss(value.data, epoch)
+            opt.zero_grad()
+            value.backward()
+            before = [p.data for p in opt.params] if tol is not None else []
+            opt.step()
+            history.steps += 1
+            epoch_loss += value.data * len(chosen) / len(X)
+            seen += len(chosen)
+            if tol is not None and max(abs(p.data - old) for p, old in zip(opt.params, before)) <= tol:
+                history.stopped = _no_move(tol, history.steps)
+                break
+        history.loss.append(epoch_loss if seen == len(X) else epoch_loss * len(X) / seen)
+        history.lr.append(opt.lr)
+        yield epoch
+
+
+def _compiled_epochs(
+    trainer: Trainer, opt: Optimizer, epochs: int, per_epoch: int, schedule: Any, every: int | None, history: History
+) -> Iterator[int]:
+    """Runs native code for about a tenth of a second at a time, at most to the epoch that is asked for, and
+    yields the number of the last whole epoch: parameters and optimiser then stand in their Values."""
+    from .compiler import training
+
+    first, chunk, shown = opt.t, 1, 0
+    try:
+        while len(history.loss) < epochs:
+            epoch = len(history.loss)
+            stop = epochs if every is None else min(epochs, (epoch // every + 1) * every)
+            steps = min(chunk, stop * per_epoch - history.steps)
+            rates = _rates(opt, schedule, first + history.steps, steps)
+            start = time.perf_counter()
+            status, losses = trainer.run(rates)
+            seconds = time.perf_counter() - start
+            made = trainer.steps - history.steps
+            ends = range(per_epoch * (epoch + 1), trainer.steps + 1, per_epoch)
+            history.loss += losses
+            history.lr += [float(rates[end - 1 - history.steps]) for end in ends]
+            history.steps = trainer.steps
+            if made:
+                opt.lr = float(rates[made - 1])
+            if status == training.STILL:
+                history.stopped = _no_move(trainer.tol or 0.0, history.steps)
+                if trainer.partial is not None:
+                    history.loss.append(trainer.partial)
+                    history.lr.append(opt.lr)
+            elif status != training.RUNNING:
+                if trainer.exact:
+                    opt.lr = float(rates[made])
+                    trainer.push()
+                    _check_loss(trainer.last_loss, len(history.loss) + 1)
+                    opt.step()  # says which gradient or parameter is not finite
+                trainer.exact = True  # a 0 x inf may only be the quick way's: once more, with care
+                continue
+            chunk = max(1, min(4 * chunk, int(steps * 0.1 / max(seconds, 1e-9))))
+            if len(history.loss) > shown or history.stopped != History.stopped:
+                waited = time.perf_counter() - trainer.yielded > 0.2 if every is None else len(history.loss) == stop
+                if waited or len(history.loss) >= epochs or status:
+                    trainer.push()
+                    shown = len(history.loss)
+                    yield shown
+                    trainer.pull()
+                    trainer.yielded = time.perf_counter()
+    finally:
+        trainer.push()
+
+
+def _rates(opt: Optimizer, schedule: Any, first: int, steps: int) -> Any:
+    """The learning rates of these steps, each one as opt.lr accepts it."""
+    import numpy as np
+
+    if schedule is None:
+        return np.full(steps, opt.lr)
+    rates = []
+    for t in range(first, first + steps):
+        opt.lr = schedule(t)
+        rates.append(opt.lr)
+    return np.array(rates)
+
+
+def _trainer(compiled: bool | None, loss: Any, opt: Optimizer, X: Any, y: Any, *options: Any) -> Trainer | None:
+    """The native loop, or None where the engine is to do it."""
+    if compiled is False:
+        return None
+    if compiled is None and not (importlib.util.find_spec("llvmlite") and importlib.util.find_spec("numpy")):
+        return None
+    try:
+        from .compiler.training import Trainer
+    except ImportError:
+        raise ImportError("fit(compiled=True) needs llvmlite and numpy: pip install 'tinygrad_lite[jit]'") from None
+    try:
+        return Trainer(loss, opt, X, y, *options)
+    except (TypeError, ValueError, NotImplementedError) as error:
+        if compiled:
+            raise
+        warnings.warn(f"fit runs without the compiler: {error}", RuntimeWarning, stacklevel=3)
+        return None
+
+
+def _no_move(tol: float, step: int) -> str:
+    return f"no parameter moved more than tol={tol:g} in step {step}"
+
+
+def _check_loss(value: float, epoch: int) -> None:
+    if not math.isfinite(value):
+        raise FloatingPointError(
+            f"the loss is {value} in epoch {epoch}; the parameters are those before this step. Often the learning "
+            "rate is too high; `with anomaly():` finds the place"
+        )
 
 
 def _objective(loss: Callable[[Any, Any], Any], X: Sequence[Any], y: Sequence[Any], penalty: Any) -> Value:
@@ -125,7 +235,9 @@ def _objective(loss: Callable[[Any, Any], Any], X: Sequence[Any], y: Sequence[An
     return value if penalty is None else value + penalty()  # type: ignore[no-any-return]
 
 
-def _check(X: Sequence[Any], y: Sequence[Any], epochs: int, batch_size: int | None, tol: float | None) -> None:
+def _check(
+    X: Sequence[Any], y: Sequence[Any], epochs: int, batch_size: int | None, tol: float | None, every: int | None
+) -> None:
     if len(X) != len(y):
         raise ValueError(f"fit expects as many examples as targets, got {len(X)} and {len(y)}")
     if not len(X):
@@ -134,6 +246,8 @@ def _check(X: Sequence[Any], y: Sequence[Any], epochs: int, batch_size: int | No
         raise ValueError(f"epochs is a whole number of at least 0, got {epochs!r}")
     if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
         raise ValueError(f"batch_size is None (all examples) or a whole number of at least 1, got {batch_size!r}")
+    if every is not None and (not isinstance(every, int) or every < 1):
+        raise ValueError(f"every is a whole number of epochs, at least 1, got {every!r}")
     if tol is not None and not tol >= 0.0:
         raise ValueError(f"tol is a largest step of at least 0, got {tol!r}")
 

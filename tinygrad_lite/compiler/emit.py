@@ -1,0 +1,404 @@
+"""From a plan to LLVM's language, as text.
+
+`Code` emits instructions one by one for a width: 1, or as many lanes as a vector register holds.
+`LOWERINGS` says how each operation of the table becomes instructions. Everything here is a value on
+floats: derivatives arrive as operations like any other.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+
+from .. import ops
+from ..ops import Op
+from . import vector_math
+
+Body = Callable[[str], None]
+
+
+class Code:
+    """Instructions of one function, in order. width: lanes of a value; fused: may a * b + c round once?"""
+
+    def __init__(self, width: int, fused: bool) -> None:
+        self.lanes = width
+        self.width = width
+        self.fused = fused
+        self.lines: list[str] = []
+        self.declared: dict[str, str] = {}
+        self._count = 0
+        self._labels = 0
+        self._block = "entry"
+        self._wholes: set[str] = set()  # values that are integers
+
+    # --- the letters of the language
+
+    @property
+    def type(self) -> str:
+        return "double" if self.width == 1 else f"<{self.width} x double>"
+
+    @property
+    def whole_type(self) -> str:
+        return "i64" if self.width == 1 else f"<{self.width} x i64>"
+
+    def emit(self, text: str) -> str:
+        name = f"%t{self._count}"
+        self._count += 1
+        self.lines.append(f"  {name} = {text}")
+        return name
+
+    def do(self, text: str) -> None:
+        self.lines.append(f"  {text}")
+
+    def label(self, name: str) -> None:
+        self.lines.append(f"{name}:")
+        self._block = name
+
+    def declare(self, name: str, signature: str) -> None:
+        self.declared[name] = signature
+
+    # --- numbers
+
+    def number(self, x: float) -> str:
+        literal = f"0x{struct.unpack('<Q', struct.pack('<d', x))[0]:016X}"
+        return literal if self.width == 1 else f"splat (double {literal})"
+
+    def whole(self, k: int) -> str:
+        return str(k) if self.width == 1 else f"splat (i64 {k})"
+
+    def _binary(self, name: str, a: str, b: str) -> str:
+        return self.emit(f"{name} {self.type} {a}, {b}")
+
+    def add(self, a: str, b: str) -> str:
+        return self._binary("fadd", a, b)
+
+    def sub(self, a: str, b: str) -> str:
+        return self._binary("fsub", a, b)
+
+    def mul(self, a: str, b: str) -> str:
+        return self._binary("fmul", a, b)
+
+    def div(self, a: str, b: str) -> str:
+        return self._binary("fdiv", a, b)
+
+    def negative(self, a: str) -> str:
+        return self.emit(f"fneg {self.type} {a}")
+
+    def fma(self, a: str, b: str, c: str) -> str:
+        """a * b + c, rounded once where the machine can."""
+        return self._intrinsic("fma", a, b, c)
+
+    def multiply_add(self, a: str, b: str, c: str) -> str:
+        """a * b + c as a user's program wrote it: fused only where that is allowed."""
+        return self.fma(a, b, c) if self.fused else self.add(c, self.mul(a, b))
+
+    def absolute(self, a: str) -> str:
+        return self._intrinsic("fabs", a)
+
+    def copysign(self, a: str, b: str) -> str:
+        return self._intrinsic("copysign", a, b)
+
+    def sqrt(self, a: str) -> str:
+        return self._intrinsic("sqrt", a)
+
+    def _intrinsic(self, name: str, *args: str) -> str:
+        suffix = "f64" if self.width == 1 else f"v{self.width}f64"
+        full = f"@llvm.{name}.{suffix}"
+        self.declare(full, f"declare {self.type} {full}({', '.join([self.type] * len(args))})")
+        return self.emit(f"call {self.type} {full}({', '.join(f'{self.type} {a}' for a in args)})")
+
+    def compare(self, how: str, a: str, b: str) -> str:
+        return self.emit(f"fcmp {how} {self.type} {a}, {b}")
+
+    def select(self, condition: str, a: str, b: str) -> str:
+        kind = "i1" if self.width == 1 else f"<{self.width} x i1>"
+        whole = any(x in self._wholes for x in (a, b))
+        what = self.whole_type if whole else self.type
+        found = self.emit(f"select {kind} {condition}, {what} {a}, {what} {b}")
+        if whole:
+            self._wholes.add(found)
+        return found
+
+    def truth(self, condition: str) -> str:
+        """1.0 where the condition holds, else 0.0."""
+        return self.select(condition, self.number(1.0), self.number(0.0))
+
+    def either(self, a: str, b: str) -> str:
+        kind = "i1" if self.width == 1 else f"<{self.width} x i1>"
+        return self.emit(f"or {kind} {a}, {b}")
+
+    def bits(self, x: str) -> str:
+        return self._whole(f"bitcast {self.type} {x} to {self.whole_type}")
+
+    def from_bits(self, k: str) -> str:
+        return self.emit(f"bitcast {self.whole_type} {k} to {self.type}")
+
+    def integer(self, name: str, k: str, constant: int) -> str:
+        return self._whole(f"{name} {self.whole_type} {k}, {self.whole(constant)}")
+
+    def integers(self, name: str, a: str, b: str) -> str:
+        return self._whole(f"{name} {self.whole_type} {a}, {b}")
+
+    def _whole(self, text: str) -> str:
+        found = self.emit(text)
+        self._wholes.add(found)
+        return found
+
+    def is_zero(self, k: str) -> str:
+        return self.emit(f"icmp eq {self.whole_type} {k}, {self.whole(0)}")
+
+    def per_lane(self, name: str, *args: str) -> str:
+        """A function of the C library, called for each lane."""
+        self.declare(
+            f"@{name}", f"declare double @{name}({', '.join(['double'] * len(args))}) nounwind willreturn memory(none)"
+        )
+        if self.width == 1:
+            return self.emit(f"call double @{name}({', '.join(f'double {a}' for a in args)})")
+        result = "poison"
+        for lane in range(self.width):
+            parts = [self.emit(f"extractelement {self.type} {a}, i32 {lane}") for a in args]
+            called = self.emit(f"call double @{name}({', '.join(f'double {p}' for p in parts)})")
+            result = self.emit(f"insertelement {self.type} {result}, double {called}, i32 {lane}")
+        return result
+
+    # --- memory, addressed in doubles
+
+    def address(self, base: str, index: str) -> str:
+        return self.emit(f"getelementptr double, ptr {base}, i64 {index}")
+
+    def load(self, pointer: str) -> str:
+        return self.emit(f"load {self.type}, ptr {pointer}, align 8")
+
+    def store(self, value: str, pointer: str) -> None:
+        self.do(f"store {self.type} {value}, ptr {pointer}, align 8")
+
+    def broadcast(self, scalar: str) -> str:
+        if self.width == 1:
+            return scalar
+        one = self.emit(f"insertelement {self.type} poison, double {scalar}, i32 0")
+        return self.emit(f"shufflevector {self.type} {one}, {self.type} poison, <{self.width} x i32> zeroinitializer")
+
+    def plus(self, a: str, b: str) -> str:
+        if a == "0":
+            return b
+        if b == "0":
+            return a
+        if a.lstrip("-").isdigit() and b.lstrip("-").isdigit():
+            return str(int(a) + int(b))
+        return self.emit(f"add i64 {a}, {b}")
+
+    def times(self, a: str, factor: int) -> str:
+        if factor == 0:
+            return "0"
+        if a.lstrip("-").isdigit():
+            return str(int(a) * factor)
+        return a if factor == 1 else self.emit(f"mul i64 {a}, {factor}")
+
+    # --- loops
+
+    def loop(self, start: str, stop: str, step: int, body: Body) -> None:
+        """for i in range(start, stop, step): body(i)"""
+
+        def carrying_nothing(i: str, _: list[str]) -> list[str]:
+            body(i)
+            return []
+
+        self.fold(start, stop, step, [], carrying_nothing)
+
+    def fold(
+        self, start: str, stop: str, step: int, initial: Sequence[str], body: Callable[[str, list[str]], list[str]]
+    ) -> list[str]:
+        """A loop that carries values: body(i, values) -> the next values; returns the last ones."""
+        n = self._labels
+        self._labels += 1
+        before = self._block
+        self.do(f"br label %head{n}")
+        self.label(f"head{n}")
+        index = f"%i{n}"
+        phi_at = len(self.lines)
+        carried = [f"%c{n}_{m}" for m in range(len(initial))]
+        more = self.emit(f"icmp slt i64 {index}, {stop}")
+        self.do(f"br i1 {more}, label %body{n}, label %exit{n}")
+        self.label(f"body{n}")
+        following = body(index, carried)
+        self.do(f"%n{n} = add i64 {index}, {step}")
+        self.do(f"br label %head{n}")
+        end = self._block
+        phis = [f"  {index} = phi i64 [ {start}, %{before} ], [ %n{n}, %{end} ]"]
+        for name, first, then in zip(carried, initial, following):
+            phis.append(f"  {name} = phi {self.type} [ {first}, %{before} ], [ {then}, %{end} ]")
+        self.lines[phi_at:phi_at] = phis
+        self.label(f"exit{n}")
+        return carried
+
+    def when(self, condition: str, body: Callable[[], None]) -> None:
+        """if condition: body()"""
+        n = self._labels
+        self._labels += 1
+        self.do(f"br i1 {condition}, label %then{n}, label %end{n}")
+        self.label(f"then{n}")
+        body()
+        self.do(f"br label %end{n}")
+        self.label(f"end{n}")
+
+    def when_return(self, condition: str, leave: Callable[[], None]) -> None:
+        """if condition: leave(), which ends the function"""
+        n = self._labels
+        self._labels += 1
+        self.do(f"br i1 {condition}, label %then{n}, label %end{n}")
+        self.label(f"then{n}")
+        leave()
+        self.label(f"end{n}")
+
+    def sum_lanes(self, vectors: Sequence[str]) -> str:
+        """Up to `width` vectors -> one vector, its lane m the sum of the lanes of vectors[m].
+
+        A butterfly: each round adds neighbouring halves of two vectors, log2(width) rounds in all.
+        """
+        w = self.width
+        work = [*vectors, *[self.number(0.0)] * (w - len(vectors))]
+        span = 1
+        while len(work) > 1:
+            low = [(i // span % 2) * w + (i // (2 * span)) * 2 * span + i % span for i in range(w)]
+            masks = [", ".join(f"i32 {m + shift}" for m in low) for shift in (0, span)]
+            halves = []
+            for a, b in zip(work[::2], work[1::2]):
+                parts = [
+                    self.emit(f"shufflevector {self.type} {a}, {self.type} {b}, <{w} x i32> <{mask}>") for mask in masks
+                ]
+                halves.append(self.add(*parts))
+            work, span = halves, 2 * span
+        return work[0]
+
+    def lane(self, vector: str, m: int) -> str:
+        return self.emit(f"extractelement {self.type} {vector}, i32 {m}") if self.width > 1 else vector
+
+
+# --- how each operation becomes instructions: (code, its operands) -> its value
+
+
+def _relu(c: Code, x: str) -> str:
+    return c.select(c.compare("ole", x, c.number(0.0)), c.number(0.0), x)
+
+
+def _step(c: Code, x: str) -> str:
+    not_positive = c.select(c.compare("ole", x, c.number(0.0)), c.number(0.0), x)  # nan stays
+    return c.select(c.compare("ogt", x, c.number(0.0)), c.number(1.0), not_positive)
+
+
+def _sign(c: Code, x: str) -> str:
+    return c.select(c.compare("one", x, c.number(0.0)), c.copysign(c.number(1.0), x), x)
+
+
+def _where(c: Code, condition: str, a: str, b: str) -> str:
+    return c.select(c.compare("une", condition, c.number(0.0)), a, b)
+
+
+def _leaky_relu(c: Code, x: str, slope: str) -> str:
+    return c.select(c.compare("ogt", x, c.number(0.0)), x, c.mul(slope, x))
+
+
+def _extreme(how: str) -> Callable[..., str]:
+    def lower(c: Code, *xs: str) -> str:
+        found = xs[0]
+        for x in xs[1:]:
+            found = c.select(c.either(c.compare(how, x, found), c.compare("uno", x, x)), x, found)
+        return found
+
+    return lower
+
+
+def _clip(c: Code, x: str, low: str, high: str) -> str:
+    return _extreme("olt")(c, _extreme("ogt")(c, x, low), high)
+
+
+def _power(c: Code, x: str, n: str) -> str:
+    return c.select(c.compare("oeq", n, c.number(2.0)), c.mul(x, x), c.per_lane("pow", x, n))
+
+
+def _pick(c: Code, k: str, *xs: str) -> str:
+    found = xs[0]
+    for i, x in enumerate(xs[1:], 1):
+        found = c.select(c.compare("oeq", k, c.number(float(i))), x, found)
+    return found
+
+
+def _logsumexp(c: Code, *xs: str) -> str:
+    largest = _extreme("ogt")(c, *xs)
+    rest = c.number(0.0)
+    seen = c.compare("oeq", c.number(0.0), c.number(1.0))
+    for x in xs:  # without the largest itself, so that a small rest is not rounded away
+        this = c.compare("oeq", x, largest)
+        e = vector_math.exp(c, c.sub(x, largest))
+        kind = "i1" if c.width == 1 else f"<{c.width} x i1>"
+        first = c.emit(f"select {kind} {seen}, {kind} {'false' if c.width == 1 else 'zeroinitializer'}, {kind} {this}")
+        rest = c.add(rest, c.select(first, c.number(0.0), e))
+        seen = c.either(seen, this)
+    finite = c.compare("oeq", c.sub(largest, largest), c.number(0.0))
+    return c.select(finite, c.add(largest, vector_math.log1p(c, rest)), largest)
+
+
+def _sine(name: str) -> Callable[[Code, str], str]:
+    """The fast one, unless a lane needs the C library's argument reduction."""
+
+    def lower(c: Code, x: str) -> str:
+        fast = getattr(vector_math, name)(c, x)
+        far = c.compare("ogt", c.absolute(x), c.number(vector_math.LARGEST_ANGLE))
+        if c.width == 1:
+            some = far
+        else:
+            c.declare(
+                f"@llvm.vector.reduce.or.v{c.width}i1",
+                f"declare i1 @llvm.vector.reduce.or.v{c.width}i1(<{c.width} x i1>)",
+            )
+            some = c.emit(f"call i1 @llvm.vector.reduce.or.v{c.width}i1(<{c.width} x i1> {far})")
+        n = c._labels
+        c._labels += 1
+        before = c._block
+        c.do(f"br i1 {some}, label %far{n}, label %near{n}")
+        c.label(f"far{n}")
+        slow = c.per_lane(name, x)
+        c.do(f"br label %near{n}")
+        c.label(f"near{n}")
+        return c.emit(f"phi {c.type} [ {fast}, %{before} ], [ {slow}, %far{n} ]")
+
+    return lower
+
+
+def _call(name: str) -> Callable[..., str]:
+    return lambda c, *xs: c.per_lane(name, *xs)
+
+
+def _sum(c: Code, *xs: str) -> str:
+    found = c.number(0.0)
+    for x in xs:
+        found = c.add(found, x)
+    return found
+
+
+def _dot(c: Code, *ws_xs: str) -> str:
+    n = len(ws_xs) // 2
+    found = ws_xs[-1] if len(ws_xs) % 2 else c.number(0.0)
+    for w, x in zip(ws_xs[:n], ws_xs[n:]):
+        found = c.multiply_add(w, x, found)
+    return found
+
+
+LOWERINGS: dict[Op, Callable[..., str]] = {
+    ops.add: Code.add, ops.sub: Code.sub, ops.mul: Code.mul, ops.div: Code.div,
+    ops.neg: Code.negative, ops.abs_: Code.absolute, ops.power: _power, ops.sqrt: Code.sqrt,
+    ops.exp: vector_math.exp, ops.expm1: vector_math.expm1, ops.log: vector_math.log,
+    ops.log1p: vector_math.log1p, ops.hypot: _call("hypot"),
+    ops.sin: _sine("sin"), ops.cos: _sine("cos"), ops.tan: _call("tan"),
+    ops.asin: _call("asin"), ops.acos: _call("acos"), ops.atan: _call("atan"), ops.atan2: _call("atan2"),
+    ops.sinh: _call("sinh"), ops.cosh: _call("cosh"),
+    ops.tanh: vector_math.tanh, ops.sigmoid: vector_math.sigmoid, ops.softplus: vector_math.softplus,
+    ops.relu: _relu, ops.leaky_relu: _leaky_relu, ops.sign: _sign, ops.step: _step,
+    ops.equal: lambda c, a, b: c.truth(c.compare("oeq", a, b)),
+    ops.less: lambda c, a, b: c.truth(c.compare("olt", a, b)),
+    ops.less_equal: lambda c, a, b: c.truth(c.compare("ole", a, b)),
+    ops.where: _where, ops.clip: _clip, ops.maximum: _extreme("ogt"), ops.minimum: _extreme("olt"),
+    ops.pick: _pick, ops.dot: _dot, ops.total: _sum,
+    ops.mean: lambda c, *xs: c.div(_sum(c, *xs), c.number(float(len(xs)))),
+    ops.logsumexp: _logsumexp,
+}  # fmt: skip

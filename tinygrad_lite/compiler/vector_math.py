@@ -1,0 +1,208 @@
+"""Elementary functions on vectors: range reduction and a polynomial, a few units in the last place.
+
+LLVM's own exp, log, sin of a vector call the C library once per lane. Written once for any width; `c` is
+the `Code` that emits instructions, values are names of LLVM registers. Polynomials: exp's was fitted
+by Chebyshev interpolation of (exp(r) - 1 - r) / r^2 on |r| <= ln(2)/2 (error 3e-19); those of log, sin
+and cos are FDLIBM's (Sun Microsystems 1993).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .emit import Code
+
+_EXP = [float.fromhex(h) for h in (
+    "0x1.0000000000000p-1", "0x1.5555555555557p-3", "0x1.5555555555556p-5", "0x1.1111111110036p-7",
+    "0x1.6c16c16c16276p-10", "0x1.a01a01ac41f85p-13", "0x1.a01a01a70bf0fp-16", "0x1.71de0115a8b98p-19",
+    "0x1.27e4dac236f7ap-22", "0x1.af503572d408ep-26", "0x1.1f74532e4ad59p-29",
+)]  # fmt: skip
+_LOG = [
+    6.666666666666735130e-01, 3.999999999940941908e-01, 2.857142874366239149e-01, 2.222219843214978396e-01,
+    1.818357216161805012e-01, 1.531383769920937332e-01, 1.479819860511658591e-01,
+]  # fmt: skip
+_SIN = [
+    -1.66666666666666324348e-01, 8.33333333332248946124e-03, -1.98412698298579493134e-04,
+    2.75573137070700676789e-06, -2.50507602534068634195e-08, 1.58969099521155010221e-10,
+]  # fmt: skip
+_COS = [
+    4.16666666666666019037e-02, -1.38888888888741095749e-03, 2.48015872894767294178e-05,
+    -2.75573143513906633035e-07, 2.08757232129817482790e-09, -1.13596475577881948265e-11,
+]  # fmt: skip
+_LN2_HI, _LN2_LO = float.fromhex("0x1.62e42fefa39efp-1"), float.fromhex("0x1.abc9e3b39803fp-56")
+_LN2_SHORT, _LN2_REST = 6.93147180369123816490e-01, 1.90821492927058770002e-10  # k * short is exact
+_PIO2 = [float.fromhex(h) for h in ("0x1.921fb54442d18p+0", "0x1.1a62633145c07p-54", "-0x1.f1976b7ed8fbcp-110")]
+_ROUND = 6755399441055744.0  # 1.5 * 2^52: adding it rounds to an integer, whose bits are then the last ones
+_ROUND_BITS = 0x4338000000000000
+_SQRT_HALF_BITS = 0x3FE6A09E667F3BCD
+_ONE_BITS = 0x3FF0000000000000
+_MANTISSA = 0x000FFFFFFFFFFFFF
+
+
+def polynomial(c: Code, x: str, coefficients: list[float]) -> str:
+    """sum of coefficients[i] x^i, by Horner's rule on x^2 for the even and the odd terms apart."""
+    if len(coefficients) <= 3:
+        return _horner(c, x, coefficients)
+    square = c.mul(x, x)
+    return c.fma(x, _horner(c, square, coefficients[1::2]), _horner(c, square, coefficients[::2]))
+
+
+def _horner(c: Code, x: str, coefficients: list[float]) -> str:
+    total = c.number(coefficients[-1])
+    for a in reversed(coefficients[:-1]):
+        total = c.fma(total, x, c.number(a))
+    return total
+
+
+def _reduced(c: Code, x: str) -> tuple[str, str, str]:
+    """x = k ln 2 + r with |r| <= ln(2)/2: r, k as a number, k as an integer."""
+    shifted = c.fma(x, c.number(1.4426950408889634), c.number(_ROUND))
+    k = c.sub(shifted, c.number(_ROUND))
+    r = c.fma(k, c.number(-_LN2_LO), c.fma(k, c.number(-_LN2_HI), x))
+    return r, k, c.integer("sub", c.bits(shifted), _ROUND_BITS)
+
+
+def _power_of_two(c: Code, k: str) -> str:
+    """2^k for an integer k of -1022 .. 1023."""
+    return c.from_bits(c.integer("shl", c.integer("add", k, 1023), 52))
+
+
+def exp(c: Code, x: str) -> str:
+    x = c.select(c.compare("olt", x, c.number(-746.0)), c.number(-746.0), x)
+    x = c.select(c.compare("ogt", x, c.number(710.0)), c.number(710.0), x)
+    r, _, k = _reduced(c, x)
+    y = c.fma(c.mul(r, r), polynomial(c, r, _EXP), r)
+    y = c.add(y, c.number(1.0))
+    half = c.integer("ashr", k, 1)  # 2^1024 and 2^-1074 are not normal numbers, their halves are
+    return c.mul(c.mul(y, _power_of_two(c, half)), _power_of_two(c, c.integers("sub", k, half)))
+
+
+def expm1(c: Code, x: str) -> str:
+    low = c.select(c.compare("olt", x, c.number(-40.0)), c.number(-40.0), x)
+    bounded = c.select(c.compare("ogt", low, c.number(710.0)), c.number(710.0), low)
+    r, k_number, k = _reduced(c, bounded)
+    p = c.fma(c.mul(r, r), polynomial(c, r, _EXP), r)  # expm1(r)
+    # 2^k (p + (1 - 2^-k)): nothing cancels, and 2^k alone might overflow
+    least = c.select(c.compare("ogt", k_number, c.number(60.0)), c.whole(60), k)
+    inverse = c.select(
+        c.compare("ogt", k_number, c.number(60.0)),
+        c.number(0.0),
+        _power_of_two(c, c.integers("sub", c.whole(0), least)),
+    )
+    sum_ = c.add(p, c.sub(c.number(1.0), inverse))
+    half = c.integer("ashr", k, 1)
+    result = c.mul(c.mul(sum_, _power_of_two(c, half)), _power_of_two(c, c.integers("sub", k, half)))
+    return c.select(c.compare("olt", c.absolute(x), c.number(1e-300)), x, result)  # keeps -0.0
+
+
+def _log_of(c: Code, f: str, k: str, correction: str | None) -> str:
+    """k ln 2 + log(1 + f) (+ correction) for sqrt(1/2) <= 1 + f < sqrt(2)."""
+    s = c.div(f, c.add(f, c.number(2.0)))
+    z = c.mul(s, s)
+    r = c.mul(z, polynomial(c, z, _LOG))
+    half_square = c.mul(c.mul(c.number(0.5), f), f)
+    low = c.mul(k, c.number(_LN2_REST))
+    if correction is not None:
+        low = c.add(low, correction)
+    inner = c.fma(s, c.add(half_square, r), low)
+    return c.sub(c.mul(k, c.number(_LN2_SHORT)), c.sub(c.sub(half_square, inner), f))
+
+
+def _mantissa(c: Code, x: str) -> tuple[str, str]:
+    """x = 2^k m for a normal x > 0 and sqrt(1/2) <= m < sqrt(2): m, and k as an integer."""
+    shifted = c.integer("add", c.bits(x), _ONE_BITS - _SQRT_HALF_BITS)
+    k = c.integer("sub", c.integer("lshr", shifted, 52), 1023)
+    m = c.from_bits(c.integer("add", c.integer("and", shifted, _MANTISSA), _SQRT_HALF_BITS))
+    return m, k
+
+
+def _to_number(c: Code, k: str) -> str:
+    return c.sub(c.from_bits(c.integer("add", k, _ROUND_BITS)), c.number(_ROUND))
+
+
+def log(c: Code, x: str) -> str:
+    tiny = c.compare("olt", x, c.number(2.2250738585072014e-308))
+    normal = c.select(tiny, c.mul(x, c.number(2.0**54)), x)
+    m, k = _mantissa(c, normal)
+    k_number = c.sub(_to_number(c, k), c.select(tiny, c.number(54.0), c.number(0.0)))
+    result = _log_of(c, c.sub(m, c.number(1.0)), k_number, None)
+    return _log_edges(c, x, x, result)
+
+
+def log1p(c: Code, x: str) -> str:
+    u = c.add(c.number(1.0), x)
+    m, k = _mantissa(c, u)
+    k_number = _to_number(c, k)
+    lost = c.select(  # what rounding took from 1 + x
+        c.compare("oge", k_number, c.number(2.0)),
+        c.sub(c.number(1.0), c.sub(u, x)),
+        c.sub(x, c.sub(u, c.number(1.0))),
+    )
+    correction = c.select(c.compare("olt", k_number, c.number(54.0)), c.div(lost, u), c.number(0.0))
+    near = c.compare("oeq", k_number, c.number(0.0))  # 1 + x needs no scaling: f is x itself
+    f = c.select(near, x, c.sub(m, c.number(1.0)))
+    result = _log_of(c, f, k_number, c.select(near, c.number(0.0), correction))
+    result = c.select(c.compare("olt", c.absolute(x), c.number(2.0**-54)), x, result)
+    return _log_edges(c, x, u, result)
+
+
+def _log_edges(c: Code, x: str, argument: str, result: str) -> str:
+    """-inf at 0, nan below, inf at inf, nan at nan."""
+    result = c.select(c.compare("oeq", argument, c.number(0.0)), c.number(float("-inf")), result)
+    result = c.select(c.compare("olt", argument, c.number(0.0)), c.number(float("nan")), result)
+    return c.select(c.compare("ult", x, c.number(float("inf"))), c.select(c.compare("uno", x, x), x, result), x)
+
+
+def tanh(c: Code, x: str) -> str:
+    size = c.absolute(x)
+    bounded = c.select(c.compare("ogt", size, c.number(22.0)), c.number(22.0), size)
+    t = expm1(c, c.add(bounded, bounded))
+    return c.copysign(c.div(t, c.add(t, c.number(2.0))), x)
+
+
+def sigmoid(c: Code, x: str) -> str:
+    e = exp(c, c.negative(c.absolute(x)))
+    top = c.select(c.compare("olt", x, c.number(0.0)), e, c.number(1.0))
+    return c.div(top, c.add(c.number(1.0), e))
+
+
+def softplus(c: Code, x: str) -> str:
+    positive = c.select(c.compare("olt", x, c.number(0.0)), c.number(0.0), x)
+    return c.add(positive, log1p(c, exp(c, c.negative(c.absolute(x)))))
+
+
+LARGEST_ANGLE = 1e5  # beyond, three parts of pi/2 do not suffice: the C library reduces
+
+
+def _quadrant(c: Code, x: str) -> tuple[str, str]:
+    """x = k pi/2 + r: r and the integer k."""
+    shifted = c.fma(x, c.number(0.6366197723675814), c.number(_ROUND))
+    k = c.sub(shifted, c.number(_ROUND))
+    r = x
+    for part in _PIO2:
+        r = c.fma(k, c.number(-part), r)
+    return r, c.integer("sub", c.bits(shifted), _ROUND_BITS)
+
+
+def _sin_or_cos(c: Code, x: str, turn: int) -> str:
+    r, k = _quadrant(c, x)
+    if turn:
+        k = c.integer("add", k, turn)
+    z = c.mul(r, r)
+    sine = c.fma(c.mul(z, r), polynomial(c, z, _SIN), r)
+    half = c.mul(c.number(0.5), z)
+    w = c.sub(c.number(1.0), half)
+    rest = c.add(c.sub(c.sub(c.number(1.0), w), half), c.mul(c.mul(z, z), polynomial(c, z, _COS)))
+    cosine = c.add(w, rest)
+    value = c.select(c.is_zero(c.integer("and", k, 1)), sine, cosine)
+    return c.select(c.is_zero(c.integer("and", k, 2)), value, c.negative(value))
+
+
+def sin(c: Code, x: str) -> str:
+    result = _sin_or_cos(c, x, 0)
+    return c.select(c.compare("oeq", x, c.number(0.0)), x, result)  # keeps -0.0
+
+
+def cos(c: Code, x: str) -> str:
+    return _sin_or_cos(c, x, 1)
