@@ -756,7 +756,7 @@ def test_softmax_is_positive_and_sums_to_one(zs):
         (lambda s: nn.hinge(s, math.nan), ValueError, "class y as -1 or 1, got nan"),
         (lambda s: nn.hinge(s, "1"), TypeError, "one real number, got '1'"),
         (lambda s: nn.hinge(s, [1]), TypeError, r"one real number, got \[1\]"),
-        (lambda s: nn.bce_with_logits(s, -1), ValueError, r"target from 0 to 1, got -1.0; .* write \(y \+ 1\) / 2"),
+        (lambda s: nn.bce_with_logits(s, -1), ValueError, r"target from 0 to 1, got -1; .* write \(y \+ 1\) / 2"),
         (lambda s: nn.bce_with_logits(s, 1.5), ValueError, "target from 0 to 1, got 1.5"),
         (lambda s: nn.bce_with_logits(s, math.nan), ValueError, "target from 0 to 1, got nan"),
         (lambda s: nn.bce_with_logits(s, None), TypeError, "one real number, got None"),

@@ -244,21 +244,22 @@ def hinge(score: Any, y: Any) -> Any:
     >>> hinge(0.25, -1)
     1.25
     """
-    if not isinstance(y, Value) and ops.as_float(y) not in (-1.0, 1.0):
-        raise ValueError(f"hinge expects the class y as -1 or 1, got {y!r}; for labels 0 and 1 write 2 * y - 1")
+    _demand(
+        y,
+        lambda y: y in (-1.0, 1.0),
+        lambda y: f"hinge expects the class y as -1 or 1, got {y:g}; for labels 0 and 1 write 2 * y - 1",
+    )
     return ops.relu(1.0 - y * score)
 
 
 def bce_with_logits(z: Any, t: Any) -> Any:
     """-t log s - (1 - t) log(1 - s) with s = sigmoid(z), for a target t from 0 to 1; no overflow."""
-    if isinstance(t, Value):
-        return t * ops.softplus(-z) + (1.0 - t) * ops.softplus(z)
-    t = ops.as_float(t)
-    if not 0.0 <= t <= 1.0:
-        raise ValueError(
-            f"bce_with_logits expects a target from 0 to 1, got {t!r}; for labels -1 and 1 write (y + 1) / 2"
-        )
-    if t in (0.0, 1.0):
+    _demand(
+        t,
+        lambda t: 0.0 <= t <= 1.0,
+        lambda t: f"bce_with_logits expects a target from 0 to 1, got {t:g}; for labels -1 and 1 write (y + 1) / 2",
+    )
+    if not isinstance(t, Value) and t in (0.0, 1.0):
         return ops.softplus(z if t == 0.0 else -z)
     return t * ops.softplus(-z) + (1.0 - t) * ops.softplus(z)
 
@@ -270,8 +271,11 @@ def cross_entropy(zs: Sequence[Any], k: Any) -> Any:
     0.693147
     """
     zs = list(zs)
-    if not isinstance(k, Value) and ops.as_float(k) not in range(len(zs)):
-        raise ValueError(f"cross_entropy expects a class from 0 to {len(zs) - 1}, got {k!r}")
+    _demand(
+        k,
+        lambda k: k in range(len(zs)),
+        lambda k: f"cross_entropy expects a class from 0 to {len(zs) - 1}, got {k:g}",
+    )
     return ops.logsumexp(zs) - ops.pick(k, zs)
 
 
@@ -375,6 +379,14 @@ def _map(f: Callable[[Any], Any], tensor: Any) -> Any:
 
 def _names(names: Iterable[str]) -> str:
     return ", ".join(sorted(names)) or "nothing"
+
+
+def _demand(target: Any, holds: Callable[[float], bool], message: Callable[[float], str]) -> None:
+    """ValueError(message(target)) unless holds(target); of a recorded target it is asked later."""
+    if isinstance(target, Value):
+        target.demand(holds, message)
+    elif not holds(ops.as_float(target)):
+        raise ValueError(message(ops.as_float(target)))
 
 
 def _check_size(who: str, what: str, n: Any) -> None:

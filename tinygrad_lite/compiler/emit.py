@@ -323,19 +323,31 @@ def _pick(c: Code, k: str, *xs: str) -> str:
     return found
 
 
-def _logsumexp(c: Code, *xs: str) -> str:
-    largest = _extreme("ogt")(c, *xs)
-    rest = c.number(0.0)
-    seen = c.compare("oeq", c.number(0.0), c.number(1.0))
-    for x in xs:  # without the largest itself, so that a small rest is not rounded away
-        this = c.compare("oeq", x, largest)
-        e = vector_math.exp(c, c.sub(x, largest))
-        kind = "i1" if c.width == 1 else f"<{c.width} x i1>"
-        first = c.emit(f"select {kind} {seen}, {kind} {'false' if c.width == 1 else 'zeroinitializer'}, {kind} {this}")
-        rest = c.add(rest, c.select(first, c.number(0.0), e))
-        seen = c.either(seen, this)
+def larger(c: Code, x: str, largest: str) -> str:
+    """The larger one, nan if either is."""
+    return c.select(c.either(c.compare("ogt", x, largest), c.compare("uno", x, x)), x, largest)
+
+
+def add_exp(c: Code, x: str, largest: str, rest: str, seen: str) -> list[str]:
+    """rest + exp(x - largest), but for the first x that is the largest; seen: 1.0 once it has come by."""
+    this = c.truth(c.compare("oeq", x, largest))
+    first = c.compare("ogt", this, seen)
+    e = c.select(first, c.number(0.0), vector_math.exp(c, c.sub(x, largest)))
+    return [c.add(rest, e), c.select(c.compare("ogt", this, seen), this, seen)]
+
+
+def log_sum(c: Code, largest: str, rest: str) -> str:
+    """largest + log(1 + rest): without the largest in the sum a small rest is not rounded away."""
     finite = c.compare("oeq", c.sub(largest, largest), c.number(0.0))
     return c.select(finite, c.add(largest, vector_math.log1p(c, rest)), largest)
+
+
+def _logsumexp(c: Code, *xs: str) -> str:
+    largest = _extreme("ogt")(c, *xs)
+    rest, seen = c.number(0.0), c.number(0.0)
+    for x in xs:
+        rest, seen = add_exp(c, x, largest, rest, seen)
+    return log_sum(c, largest, rest)
 
 
 def _sine(name: str) -> Callable[[Code, str], str]:

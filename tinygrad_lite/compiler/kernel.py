@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import ops
-from .emit import LOWERINGS, Code
+from .emit import LOWERINGS, Code, add_exp, larger, log_sum
 from .plan import Group, Nest, Operand, Plan
 
 TILE_MEMBERS, TILE_VECTORS = 4, 4
@@ -78,7 +78,7 @@ class Kernel:
         """All groups of a nest for every member and every vector of the block (%vectors of them)."""
         groups = [self.plan.groups[g] for g in nest.groups]
         self.columns = nest.columns
-        heavy = any(o.count > UNROLLED for group in groups for o in group.operands)
+        heavy = any(o.count > UNROLLED for group in groups for o in group.operands if group.op is not ops.logsumexp)
         tile_v = TILE_VECTORS if heavy else 1
         tile_m = min(TILE_MEMBERS, nest.columns) if heavy else 1
         c = self.code
@@ -120,7 +120,9 @@ class Kernel:
         results: dict[int, list[str]] = {}
         for g in nest.groups:
             group = self.plan.groups[g]
-            if any(o.count > 1 for o in group.operands):
+            if group.op is ops.logsumexp and any(o.count > 1 for o in group.operands):
+                values = [self.logsumexp(group, lambda o, k, m=m, v=v: self.load(o, j, m, k, v)) for m, v in places]
+            elif any(o.count > 1 for o in group.operands):
                 values = self.rows(group, j, places, results)
             else:
                 values = []
@@ -166,6 +168,17 @@ class Kernel:
         if group.op is ops.mean:
             sums = [c.div(s, c.number(float(n))) for s in sums]
         return sums
+
+    def logsumexp(self, group: Group, load: Callable[[Operand, str], str]) -> str:
+        """Two loops over the row: its maximum, then the sum of the others' exp(x - maximum)."""
+        c = self.code
+        largest = c.number(float("-inf"))
+        for o in group.operands:
+            (largest,) = c.fold("0", str(o.count), 1, [largest], lambda k, s, o=o: [larger(c, load(o, k), s[0])])
+        sums = [c.number(0.0), c.number(0.0)]
+        for o in group.operands:
+            sums = c.fold("0", str(o.count), 1, sums, lambda k, s, o=o: add_exp(c, load(o, k), largest, *s))
+        return log_sum(c, largest, sums[0])
 
     # --- sums over the examples
 
@@ -270,7 +283,9 @@ class Kernel:
 
         for g in nest.groups:
             group = self.plan.groups[g]
-            if any(o.count > 1 for o in group.operands):
+            if group.op is ops.logsumexp and any(o.count > 1 for o in group.operands):
+                value = self.logsumexp(group, load)
+            elif any(o.count > 1 for o in group.operands):
                 value = self.scalar_row(group, load)
             else:
                 value = LOWERINGS[group.op](c, *[load(o, "0") for o in group.operands])

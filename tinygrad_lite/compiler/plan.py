@@ -22,6 +22,14 @@ from .simplify import CONSTANT, INPUT, LEAVES, SUM, Terms
 # at most so many operations in one straight piece of code: LLVM's time per operation grows beyond
 LONGEST = 256
 
+# many operands, computed in a loop over them
+ROWS = frozenset((ops.dot, ops.total, ops.mean, ops.logsumexp))
+# many instructions: not to be repeated for every place of a dot's tile
+LONG = frozenset((
+    ops.exp, ops.expm1, ops.log, ops.log1p, ops.sin, ops.cos, ops.tan, ops.asin, ops.acos, ops.atan, ops.atan2,
+    ops.sinh, ops.cosh, ops.hypot, ops.power, ops.tanh, ops.sigmoid, ops.softplus, ops.logsumexp,
+))  # fmt: skip
+
 
 @dataclass
 class Operand:
@@ -214,7 +222,7 @@ class Planner:
             lanes, stop = self.varying[first[start]], start + 1
             limit = n_pairs if start < n_pairs else 2 * n_pairs if start < 2 * n_pairs else n
             made_by = self.group_of.get(first[start])
-            if group.op in (ops.dot, ops.total, ops.mean) and limit - start > 1:
+            if group.op in ROWS and limit - start > 1:
                 while stop < limit and self.varying[first[stop]] == lanes:
                     stop += 1
             group.operands += self._patterns(group, table[:, start:stop], lanes, first[start], made_by)
@@ -313,7 +321,10 @@ class Planner:
                 fits = (nest.rows, nest.columns) == (group.rows, group.columns) and own <= {
                     o.source for o in group.operands
                 }
-                if fits and not group.reduce and nest.size < LONGEST and self._simple(group, own):
+                apart = self._tiled(nest.groups, group.op) or self._tiled(
+                    [g], *[self.groups[m].op for m in nest.groups]
+                )
+                if fits and not group.reduce and nest.size < LONGEST and not apart and self._simple(group, own):
                     break
             else:
                 n = len(nests)
@@ -322,6 +333,11 @@ class Planner:
             nests[n].size += 1
             nest_of[g] = n
         return nests
+
+    def _tiled(self, groups: Sequence[int], *others: Op) -> bool:
+        """Is there a dot of long rows among the groups, and a long function among the others?"""
+        long_rows = any(o.count > 4 for g in groups for o in self.groups[g].operands if self.groups[g].op is ops.dot)
+        return long_rows and any(op in LONG for op in others)
 
     def _simple(self, group: Group, own: set[int]) -> bool:
         """Operands from the same loop are this very member's, and not part of a row of many."""

@@ -75,7 +75,8 @@ class Trainer:
             if recorded is not None:
                 for value, place in zip(recorded.captured, recorded.places):
                     self.joined[place] = place_of.setdefault(value, place)
-        others = [value for value in place_of if value not in set(self.opt.params)]
+        own = set(self.opt.params)
+        others = [value for value in place_of if value not in own]
         self.values = [*self.opt.params, *others]
         self.places = [place_of[value] if value in place_of else Tracer.leaf(0) for value in self.values]
         for value in others:
