@@ -10,6 +10,7 @@
 
 from . import data, nn, optim
 from .check import check_op, gradcheck
+from .compiler import jit
 from .draw import draw_dot
 from .engine import Value, anomaly, grad, hessian, no_grad
 from .io import load, save
@@ -56,7 +57,8 @@ __version__ = "0.1.0"
 __all__ = [
     "OPS", "History", "Op", "Value",
     "acos", "anomaly", "asin", "atan", "atan2", "check_op", "clip", "cos", "cosh", "data", "dot",
-    "draw_dot", "equal", "exp", "expm1", "fit", "grad", "gradcheck", "hessian", "hypot", "leaky_relu",
+    "draw_dot", "equal", "exp", "expm1", "fit", "grad", "gradcheck", "hessian", "hypot", "jit",
+    "leaky_relu",
     "load", "log", "log1p", "logsumexp", "maximum", "mean", "minimum", "nn", "no_grad", "optim", "pick",
     "power", "relu", "save", "sigmoid", "sign", "sin", "sinh", "softplus", "sqrt", "step", "tan", "tanh",
     "total", "where",

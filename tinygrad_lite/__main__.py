@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from . import data, nn, optim
+from .compiler import jit
 from .draw import draw_dot
 from .engine import Value, no_grad
 from .io import save
@@ -102,8 +104,7 @@ def _digits(options: argparse.Namespace, out: Path) -> None:
         batch_size=32,
         schedule=optim.schedules.cosine(options.lr or 0.2, steps),
     )  # fmt: skip
-    with no_grad():
-        scores = [[z.data for z in model(x)] for x in X_test]
+    scores = _scores(model, X_test)
     guesses = [s.index(max(s)) for s in scores]
     _report(model, history, nn.accuracy(scores, y_test), out)
     wrong = [i for i, (guess, k) in enumerate(zip(guesses, y_test)) if guess != k]
@@ -133,8 +134,7 @@ def _moons(options: argparse.Namespace, out: Path) -> None:
         schedule=optim.schedules.linear(lr, epochs, end=lr / 10),
         penalty=lambda: nn.l2(parameters, 1e-4),
     )  # fmt: skip
-    with no_grad():
-        scores = [model(x) for x in X_test]
+    scores = _scores(model, X_test)
     _report(model, history, nn.accuracy(scores, y_test), out)
     _figure(plot.decision_boundary(model, X, y), out / "decision_boundary.png", "two moons: where the score is 0")
     _neuron(model.layers[0].neurons[0], [Value(x, f"x{i}") for i, x in enumerate(X[0])], out)
@@ -157,12 +157,19 @@ def _train(
 
         def show(epoch: int, history: History) -> None:
             some = range(0, len(X), -(-len(X) // 200))
-            with no_grad():
-                share = nn.accuracy([model(X[i]) for i in some], [y[i] for i in some])
+            share = nn.accuracy(_scores(model, [X[i] for i in some]), [y[i] for i in some])
             bar.set_postfix(loss=f"{history.loss[-1]:.4f}", accuracy=f"{share:.1%}", refresh=False)
             bar.update(epoch - bar.n)
 
         return fit(loss, opt, X, y, epochs=epochs, seed=options.seed, callback=show, progress=False, **fit_options)
+
+
+def _scores(model: nn.MLP, X: Sequence[Any]) -> Any:
+    """What the model says of every point: compiled where that is possible, else scalar by scalar."""
+    if importlib.util.find_spec("llvmlite"):
+        return jit(model).batch(X).tolist()
+    with no_grad():
+        return [model(x) for x in X]
 
 
 def _report(model: nn.MLP, history: History, accuracy: float, out: Path) -> None:

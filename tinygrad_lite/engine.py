@@ -410,7 +410,8 @@ def _times(g: Any, dx: Any) -> Any:
         return g
     if g.__class__ is float and g == 1.0:
         return dx
-    return g * dx
+    recorder = g if isinstance(g, Value) else dx
+    return recorder.record(ops.mul, (g, dx)) if isinstance(recorder, Value) else g * dx
 
 
 def hessian(out: Value, wrt: Iterable[Value]) -> list[list[Value]]:

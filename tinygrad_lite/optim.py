@@ -65,14 +65,24 @@ class Optimizer:
     def step(self) -> None:
         """Moves every parameter by its gradient. FloatingPointError, and nothing moved, where a
         gradient or a new parameter is not finite."""
-        news, states = [], []
-        for i, (p, state) in enumerate(zip(self.params, self.state)):
+        lr, t = self.lr, self.t + 1.0
+        if not math.isfinite(sum([p.grad for p in self.params])):
+            self._refuse_gradients()
+        results = [self.update(p.data, p.grad, lr, t, *state) for p, state in zip(self.params, self.state)]
+        if not math.isfinite(sum(map(sum, results))):
+            self._refuse_results(results)
+        self.commit([r[0] for r in results], [r[1:] for r in results], self.t + 1)
+
+    def _refuse_gradients(self) -> None:
+        for i, p in enumerate(self.params):
             if not math.isfinite(p.grad):
                 raise FloatingPointError(
                     f"the gradient of {self._name(i)} is {p.grad}; nothing was updated. "
                     "`with anomaly():` around forward and backward pass finds where it was born"
                 )
-            new, *rest = self.update(p.data, p.grad, self.lr, self.t + 1.0, *state)
+
+    def _refuse_results(self, results: list[tuple[float, ...]]) -> None:
+        for i, (p, (new, *rest)) in enumerate(zip(self.params, results)):
             if not math.isfinite(new):
                 raise FloatingPointError(
                     f"{self._name(i)} would become {new} (from {p.data:g}, gradient {p.grad:g}, lr "
@@ -83,9 +93,6 @@ class Optimizer:
                     f"the state of {self._name(i)} would become {tuple(rest)} (gradient {p.grad:g}); nothing was "
                     "updated. A smaller gradient is needed: scale the loss"
                 )
-            news.append(new)
-            states.append(tuple(rest))
-        self.commit(news, states, self.t + 1)
 
     def commit(self, numbers: list[float], state: list[tuple[float, ...]], t: int) -> None:
         """Takes over the parameters and the state as they are after t steps, all together."""
@@ -151,6 +158,8 @@ class SGD(Optimizer):
         super().__init__(params, lr)
 
     def update(self, p: Any, g: Any, lr: Any, t: Any, *state: Any) -> tuple[Any, ...]:
+        if not self.state_size and not self.weight_decay:
+            return (p - lr * g,)
         if self.weight_decay:
             g = g + self.weight_decay * p
         velocity, before = (state[:1], state[1:]) if self.momentum else ((), state)

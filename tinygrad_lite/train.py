@@ -70,8 +70,8 @@ def fit(
     """
     _check(X, y, epochs, batch_size, tol, every)
     size = len(X) if batch_size is None else min(batch_size, len(X))
-    trainer = _trainer(compiled, loss, opt, X, y, size, seed, penalty, tol)
     history, start = History(), time.perf_counter()
+    trainer = _trainer(compiled, loss, opt, X, y, size, seed, penalty, tol)
     bar = _progress_bar(epochs, progress)
     loop = _eager_epochs(loss, opt, X, y, size, seed, schedule, penalty, tol, history)
     if trainer is not None:

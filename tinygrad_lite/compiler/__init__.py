@@ -71,9 +71,9 @@ class Compiled:
         program = self._program(recorded, shapes, "sum", wrt)
         row = np.array([[x.data if isinstance(x, Value) else x for x in flat]], dtype=float).reshape(1, -1)
         rows = self._rows(program, [row], 1)
-        found = self._run(program, recorded, shapes, rows, 1.0, None, wrt)
-        n, m = len(recorded.outputs), len(recorded.captured) + len(wrt)
-        operands = (*recorded.captured, *[x for _, x in outer])
+        operands = (*recorded.captured, *[x for _, x in outer])  # arguments that are Values count as parameters
+        found = self._run(program, recorded, shapes, rows, 1.0, [v.data for v in operands], wrt)
+        n, m = len(recorded.outputs), len(operands)
         nodes = [
             self._node(float(found[k]), operands, tuple(found[n + k * m : n + (k + 1) * m].tolist())) for k in range(n)
         ]
@@ -229,8 +229,8 @@ class Compiled:
             numbers = np.array([p.data for p in recorded.captured])
         else:
             numbers = np.ascontiguousarray(parameters, dtype=float)
-            if numbers.shape != (len(recorded.captured),):
-                raise ValueError(f"parameters has shape {numbers.shape}, expected ({len(recorded.captured)},)")
+            if numbers.shape != (program.parameters,):
+                raise ValueError(f"parameters has shape {numbers.shape}, expected ({program.parameters},)")
         found = program(rows, self._order(n), n, seed, numbers)
         if not program.exact and not np.isfinite(found.sum()) and not np.isfinite(found).all():
             program = self._program(recorded, shapes, "sum", wrt, exact=True)

@@ -20,12 +20,13 @@ Body = Callable[[str], None]
 class Code:
     """Instructions of one function, in order. width: lanes of a value; fused: may a * b + c round once?"""
 
-    def __init__(self, width: int, fused: bool) -> None:
+    def __init__(self, width: int, fused: bool, shared: set[tuple[str, int, int]] | None = None) -> None:
         self.lanes = width
         self.width = width
         self.fused = fused
         self.lines: list[str] = []
         self.declared: dict[str, str] = {}
+        self.shared = shared  # long functions (name, operands, width) to be called, not written out here
         self._count = 0
         self._labels = 0
         self._block = "entry"
@@ -147,6 +148,14 @@ class Code:
     def is_zero(self, k: str) -> str:
         return self.emit(f"icmp eq {self.whole_type} {k}, {self.whole(0)}")
 
+    def math(self, name: str, *args: str) -> str:
+        """A long function: written out, or called where many are needed."""
+        if self.shared is None:
+            return long_function(self, name, *args)
+        self.shared.add((name, len(args), self.width))
+        arguments = ", ".join(f"{self.type} {a}" for a in args)
+        return self.emit(f"call {self.type} @{name}.{self.width}({arguments})")
+
     def per_lane(self, name: str, *args: str) -> str:
         """A function of the C library, called for each lane."""
         self.declare(
@@ -250,6 +259,19 @@ class Code:
         leave()
         self.label(f"end{n}")
 
+    def choose(self, condition: str, rare: Callable[[], str], usual: str) -> str:
+        """rare() if condition else usual"""
+        n = self._labels
+        self._labels += 1
+        before = self._block
+        self.do(f"br i1 {condition}, label %then{n}, label %end{n}")
+        self.label(f"then{n}")
+        value = rare()
+        end = self._block
+        self.do(f"br label %end{n}")
+        self.label(f"end{n}")
+        return self.emit(f"phi {self.type} [ {usual}, %{before} ], [ {value}, %{end} ]")
+
     def sum_lanes(self, vectors: Sequence[str]) -> str:
         """Up to `width` vectors -> one vector, its lane m the sum of the lanes of vectors[m].
 
@@ -313,7 +335,7 @@ def _clip(c: Code, x: str, low: str, high: str) -> str:
 
 
 def _power(c: Code, x: str, n: str) -> str:
-    return c.select(c.compare("oeq", n, c.number(2.0)), c.mul(x, x), c.per_lane("pow", x, n))
+    return c.select(c.compare("oeq", n, c.number(2.0)), c.mul(x, x), c.math("pow", x, n))
 
 
 def _pick(c: Code, k: str, *xs: str) -> str:
@@ -332,14 +354,14 @@ def add_exp(c: Code, x: str, largest: str, rest: str, seen: str) -> list[str]:
     """rest + exp(x - largest), but for the first x that is the largest; seen: 1.0 once it has come by."""
     this = c.truth(c.compare("oeq", x, largest))
     first = c.compare("ogt", this, seen)
-    e = c.select(first, c.number(0.0), vector_math.exp(c, c.sub(x, largest)))
+    e = c.select(first, c.number(0.0), c.math("exp", c.sub(x, largest)))
     return [c.add(rest, e), c.select(c.compare("ogt", this, seen), this, seen)]
 
 
 def log_sum(c: Code, largest: str, rest: str) -> str:
     """largest + log(1 + rest): without the largest in the sum a small rest is not rounded away."""
     finite = c.compare("oeq", c.sub(largest, largest), c.number(0.0))
-    return c.select(finite, c.add(largest, vector_math.log1p(c, rest)), largest)
+    return c.select(finite, c.add(largest, c.math("log1p", rest)), largest)
 
 
 def _logsumexp(c: Code, *xs: str) -> str:
@@ -350,35 +372,28 @@ def _logsumexp(c: Code, *xs: str) -> str:
     return log_sum(c, largest, rest)
 
 
-def _sine(name: str) -> Callable[[Code, str], str]:
+def _sine(c: Code, name: str, x: str) -> str:
     """The fast one, unless a lane needs the C library's argument reduction."""
+    fast = getattr(vector_math, name)(c, x)
+    far = c.compare("ogt", c.absolute(x), c.number(vector_math.LARGEST_ANGLE))
+    some = far
+    if c.width > 1:
+        reduce = f"@llvm.vector.reduce.or.v{c.width}i1"
+        c.declare(reduce, f"declare i1 {reduce}(<{c.width} x i1>)")
+        some = c.emit(f"call i1 {reduce}(<{c.width} x i1> {far})")
+    return c.choose(some, lambda: c.per_lane(name, x), fast)
 
-    def lower(c: Code, x: str) -> str:
-        fast = getattr(vector_math, name)(c, x)
-        far = c.compare("ogt", c.absolute(x), c.number(vector_math.LARGEST_ANGLE))
-        if c.width == 1:
-            some = far
-        else:
-            c.declare(
-                f"@llvm.vector.reduce.or.v{c.width}i1",
-                f"declare i1 @llvm.vector.reduce.or.v{c.width}i1(<{c.width} x i1>)",
-            )
-            some = c.emit(f"call i1 @llvm.vector.reduce.or.v{c.width}i1(<{c.width} x i1> {far})")
-        n = c._labels
-        c._labels += 1
-        before = c._block
-        c.do(f"br i1 {some}, label %far{n}, label %near{n}")
-        c.label(f"far{n}")
-        slow = c.per_lane(name, x)
-        c.do(f"br label %near{n}")
-        c.label(f"near{n}")
-        return c.emit(f"phi {c.type} [ {fast}, %{before} ], [ {slow}, %far{n} ]")
 
-    return lower
+def long_function(c: Code, name: str, *args: str) -> str:
+    """The instructions of a function by its name: ours where there is one, else the C library's."""
+    if name in ("sin", "cos"):
+        return _sine(c, name, *args)
+    ours = getattr(vector_math, name, None)
+    return str(ours(c, *args)) if ours else c.per_lane(name, *args)
 
 
 def _call(name: str) -> Callable[..., str]:
-    return lambda c, *xs: c.per_lane(name, *xs)
+    return lambda c, *xs: c.math(name, *xs)
 
 
 def _sum(c: Code, *xs: str) -> str:
@@ -399,12 +414,12 @@ def _dot(c: Code, *ws_xs: str) -> str:
 LOWERINGS: dict[Op, Callable[..., str]] = {
     ops.add: Code.add, ops.sub: Code.sub, ops.mul: Code.mul, ops.div: Code.div,
     ops.neg: Code.negative, ops.abs_: Code.absolute, ops.power: _power, ops.sqrt: Code.sqrt,
-    ops.exp: vector_math.exp, ops.expm1: vector_math.expm1, ops.log: vector_math.log,
-    ops.log1p: vector_math.log1p, ops.hypot: _call("hypot"),
-    ops.sin: _sine("sin"), ops.cos: _sine("cos"), ops.tan: _call("tan"),
+    ops.exp: _call("exp"), ops.expm1: _call("expm1"), ops.log: _call("log"),
+    ops.log1p: _call("log1p"), ops.hypot: _call("hypot"),
+    ops.sin: _call("sin"), ops.cos: _call("cos"), ops.tan: _call("tan"),
     ops.asin: _call("asin"), ops.acos: _call("acos"), ops.atan: _call("atan"), ops.atan2: _call("atan2"),
     ops.sinh: _call("sinh"), ops.cosh: _call("cosh"),
-    ops.tanh: vector_math.tanh, ops.sigmoid: vector_math.sigmoid, ops.softplus: vector_math.softplus,
+    ops.tanh: _call("tanh"), ops.sigmoid: _call("sigmoid"), ops.softplus: _call("softplus"),
     ops.relu: _relu, ops.leaky_relu: _leaky_relu, ops.sign: _sign, ops.step: _step,
     ops.equal: lambda c, a, b: c.truth(c.compare("oeq", a, b)),
     ops.less: lambda c, a, b: c.truth(c.compare("olt", a, b)),

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from functools import partial
+from typing import Any, cast
 
 from .. import ops
-from .emit import LOWERINGS, Code, add_exp, larger, log_sum
-from .plan import Group, Nest, Operand, Plan
+from .emit import LOWERINGS, Code, add_exp, larger, log_sum, long_function
+from .plan import LONG, Group, Nest, Operand, Plan
 
 TILE_MEMBERS, TILE_VECTORS = 4, 4
+MANY_LONG = 12  # from so many exp, tanh, ... on they are called instead of written out
 UNROLLED = 4  # the longest row of a dot that is written out instead of looped over
 
 
@@ -25,17 +28,31 @@ class Kernel:
     def __init__(self, plan: Plan, width: int, vectors: int, fused: bool) -> None:
         self.plan, self.width, self.vectors, self.fused = plan, width, vectors, fused
         self.tables: list[str] = []
+        many = sum(group.op in LONG for group in plan.groups) > MANY_LONG
+        self.shared: set[tuple[str, int, int]] | None = set() if many else None
         self.code = Code(width, fused)
         self.declared: dict[str, str] = {}
 
     def function(self, name: str, parameters: str, body: Callable[[Code], None]) -> str:
         """define void @name(parameters) with this body."""
-        code = self.code = Code(self.width, self.fused)
+        code = self.code = Code(self.width, self.fused, self.shared)
         body(code)
         self.declared |= code.declared
         return "\n".join(
             [f"define void @{name}({parameters}) nounwind {{", "entry:", *code.lines, "  ret void", "}", ""]
         )
+
+    def long_functions(self) -> list[str]:
+        """The definitions of the functions that the code calls."""
+        texts = []
+        for name, count, width in sorted(self.shared or ()):
+            code = Code(width, self.fused)
+            value = long_function(code, name, *[f"%x{i}" for i in range(count)])
+            self.declared |= code.declared
+            parameters = ", ".join(f"{code.type} %x{i}" for i in range(count))
+            head = f"define internal {code.type} @{name}.{width}({parameters}) nounwind noinline {{"
+            texts.append("\n".join([head, "entry:", *code.lines, f"  ret {code.type} {value}", "}", ""]))
+        return texts
 
     # --- memory
 
@@ -58,14 +75,29 @@ class Kernel:
 
     def load(self, o: Operand, j: str, i: str, k: str, v: str) -> str:
         """An operand for one vector of examples: a vector, or a scalar in every lane."""
+        return self.row_of(o, j, i, v)(k)
+
+    def row_of(self, o: Operand, j: str, i: str, v: str) -> Callable[[str], str]:
+        """How to load the k-th operand of a row: what does not depend on k is computed now, once."""
         c = self.code
         if o.number is not None:
-            return c.number(o.number)
-        slot = self.slot(o, j, i, k)
+            return lambda k: c.number(cast(float, o.number))
+        step = self.vectors * self.width if o.lanes else 1
+        if o.table is None:
+            first = self.slot(o, j, i, "0")
+            start = self.lane_address(first, v) if o.lanes else c.address("%scalars", first)
+
+            def pointer(k: str) -> str:
+                return start if k == "0" else c.address(start, c.times(k, o.dk * step))
+        else:
+
+            def pointer(k: str) -> str:
+                slot = self.slot(o, j, i, k)
+                return self.lane_address(slot, v) if o.lanes else c.address("%scalars", slot)
+
         if o.lanes:
-            return c.load(self.lane_address(slot, v))
-        pointer = c.address("%scalars", slot)
-        return c.broadcast(c.emit(f"load double, ptr {pointer}, align 8"))
+            return lambda k: c.load(pointer(k))
+        return lambda k: c.broadcast(c.emit(f"load double, ptr {pointer(k)}, align 8"))
 
     def lane_address(self, slot: str, v: str) -> str:
         c = self.code
@@ -121,7 +153,7 @@ class Kernel:
         for g in nest.groups:
             group = self.plan.groups[g]
             if group.op is ops.logsumexp and any(o.count > 1 for o in group.operands):
-                values = [self.logsumexp(group, lambda o, k, m=m, v=v: self.load(o, j, m, k, v)) for m, v in places]
+                values = [self.logsumexp(group, partial(self.place_load, j, m, v)) for m, v in places]
             elif any(o.count > 1 for o in group.operands):
                 values = self.rows(group, j, places, results)
             else:
@@ -138,6 +170,10 @@ class Kernel:
                     slot = c.plus(str(group.base), c.plus(c.times(j, nest.columns), member))
                     c.store(value, self.lane_address(slot, vector))
 
+    def place_load(self, j: str, i: str, v: str, o: Operand, k: str) -> str:
+        """`load`, for a place that is given first."""
+        return self.load(o, j, i, k, v)
+
     def rows(self, group: Group, j: str, places: list[tuple[str, str]], results: dict[int, list[str]]) -> list[str]:
         """dot, total or mean of long rows: every place of the tile has its running sum."""
         c = self.code
@@ -152,11 +188,26 @@ class Kernel:
             ]
         for parts in pairs:
             count = parts[0][2]
+            loads: dict[Any, Callable[[str], str]] = {}  # places that read the same numbers share them
+            rows = []
+            for member, vector in places:
+                row = []
+                for o, at, _ in parts:
+                    key = (id(o), at, member if o.table is not None or o.di else "", vector if o.lanes else "")
+                    if key not in loads:
+                        shifted = replace(o, base=o.base + at * o.dk) if o.table is None else o
+                        loads[key] = self.row_of(shifted, j, member, vector)
+                    row.append((key, at if o.table is not None else 0))
+                rows.append(row)
 
-            def further(k: str, sums: list[str], parts: Any = parts) -> list[str]:
+            def further(k: str, sums: list[str], rows: Any = rows, loads: Any = loads) -> list[str]:
+                loaded: dict[Any, str] = {}
                 found = []
-                for s, (member, vector) in zip(sums, places):
-                    xs = [self.load(o, j, member, c.plus(str(at), k), vector) for o, at, _ in parts]
+                for s, row in zip(sums, rows):
+                    for key, at in row:
+                        if key not in loaded:
+                            loaded[key] = loads[key](c.plus(str(at), k))
+                    xs = [loaded[key] for key, _ in row]
                     found.append(c.multiply_add(xs[0], xs[1], s) if len(xs) == 2 else c.add(s, xs[0]))
                 return found
 
@@ -174,10 +225,18 @@ class Kernel:
         c = self.code
         largest = c.number(float("-inf"))
         for o in group.operands:
-            (largest,) = c.fold("0", str(o.count), 1, [largest], lambda k, s, o=o: [larger(c, load(o, k), s[0])])
+
+            def maximum(k: str, found: list[str], o: Operand = o) -> list[str]:
+                return [larger(c, load(o, k), found[0])]
+
+            (largest,) = c.fold("0", str(o.count), 1, [largest], maximum)
         sums = [c.number(0.0), c.number(0.0)]
         for o in group.operands:
-            sums = c.fold("0", str(o.count), 1, sums, lambda k, s, o=o: add_exp(c, load(o, k), largest, *s))
+
+            def further(k: str, found: list[str], o: Operand = o) -> list[str]:
+                return add_exp(c, load(o, k), largest, *found)
+
+            sums = c.fold("0", str(o.count), 1, sums, further)
         return log_sum(c, largest, sums[0])
 
     # --- sums over the examples

@@ -38,21 +38,15 @@ class Library:
     def __init__(self, text: str, names: list[str]) -> None:
         found = host()
         llvm = found["llvm"]
+        # the text is in its final form: LLVM's own passes would double the time for a few percent. Very long
+        # texts have no loops worth the better code of level 2
+        level = 2 if text.count("\n") < 20_000 else 0
         with _lock:  # LLVM's global context is not for several threads at once
             machine = found["target"].create_target_machine(
-                cpu=llvm.get_host_cpu_name(), features=found["features"], opt=2, jit=True
+                cpu=llvm.get_host_cpu_name(), features=found["features"], opt=level, jit=True
             )
             module = llvm.parse_assembly(text)
             module.verify()
-            # the text is already in its final form but for repeated addresses and loads, which value numbering
-            # finds; -O1 takes five times as long for the same speed
-            builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=1))
-            passes = llvm.create_new_function_pass_manager()
-            passes.add_loop_rotate_pass()
-            passes.add_new_gvn_pass()
-            for function in module.functions:
-                if not function.is_declaration:
-                    passes.run(function, builder)
             self._machine, self._module = machine, module
             self._text = str(module)
             self._engine = llvm.create_mcjit_compiler(module, machine)

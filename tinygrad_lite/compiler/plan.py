@@ -69,12 +69,15 @@ class Group:
 
 @dataclass
 class Nest:
-    """Groups computed in one loop over their members."""
+    """Groups computed in one loop over their members. tiled: a dot of long rows is among them; long: a
+    function of many instructions."""
 
     groups: list[int]
     size: int
     rows: int = 1
     columns: int = 1
+    tiled: bool = False
+    long: bool = False
 
 
 @dataclass
@@ -169,10 +172,8 @@ class Planner:
         for i in self.order:
             op, args = self.terms.ops[i], self.terms.args[i]
             if op in LEAVES:
-                key: Any = (op, self.varying[i])
+                key: Any = op
                 height = 0
-                if op is SUM:
-                    key, height = (op, 0), heights[colour[args[0]]] + 1
             else:
                 inner = [colour[a] for a in args]
                 key = (op, *(_runs(inner) if len(inner) > 4 else inner))
@@ -233,6 +234,10 @@ class Planner:
     def _patterns(self, group: Group, part: Any, lanes: bool, term: int, made_by: int | None) -> list[Operand]:
         """One Operand for these columns of the table, or one per run of equal strides along k."""
         members, count = part.shape
+        if members == 1 and count == 1 and term >= 0:
+            if self.terms.ops[term] is CONSTANT:
+                return [Operand(False, number=self.constants[int(part[0, 0])])]
+            return [Operand(lanes, int(part[0, 0]), source=-1 if made_by is None else made_by)]
         if term >= 0 and count == 1 and self.terms.ops[term] is CONSTANT and (part == part[0, 0]).all():
             return [Operand(False, number=self.constants[int(part[0, 0])])]
         grid = part.reshape(group.rows, group.columns, count)
@@ -311,6 +316,7 @@ class Planner:
         nest_of: dict[int, int] = {}
         for g in phase:
             group = self.groups[g]
+            tiled = group.op is ops.dot and any(o.count > 4 for o in group.operands)
             makers = {nest_of[m]: () for m in self._makers(group) if m in nest_of}
             latest = max(makers, default=-1)
             for n in [latest, len(nests) - 1]:
@@ -321,9 +327,7 @@ class Planner:
                 fits = (nest.rows, nest.columns) == (group.rows, group.columns) and own <= {
                     o.source for o in group.operands
                 }
-                apart = self._tiled(nest.groups, group.op) or self._tiled(
-                    [g], *[self.groups[m].op for m in nest.groups]
-                )
+                apart = (nest.tiled and group.op in LONG) or (tiled and nest.long)
                 if fits and not group.reduce and nest.size < LONGEST and not apart and self._simple(group, own):
                     break
             else:
@@ -331,13 +335,10 @@ class Planner:
                 nests.append(Nest([], 0, group.rows, group.columns))
             nests[n].groups.append(g)
             nests[n].size += 1
+            nests[n].tiled |= tiled
+            nests[n].long |= group.op in LONG
             nest_of[g] = n
         return nests
-
-    def _tiled(self, groups: Sequence[int], *others: Op) -> bool:
-        """Is there a dot of long rows among the groups, and a long function among the others?"""
-        long_rows = any(o.count > 4 for g in groups for o in self.groups[g].operands if self.groups[g].op is ops.dot)
-        return long_rows and any(op in LONG for op in others)
 
     def _simple(self, group: Group, own: set[int]) -> bool:
         """Operands from the same loop are this very member's, and not part of a row of many."""

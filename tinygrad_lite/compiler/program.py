@@ -52,7 +52,8 @@ class Program:
         terms = self.terms = Terms(strict)
         seed = Tracer.leaf(self.inputs)
         leaves: dict[Any, int] = {x: terms.leaf(INPUT, i) for i, x in enumerate([*recorded.inputs, seed])}
-        leaves |= {x: terms.leaf(PARAMETER, i) for i, x in enumerate(places)}
+        own = [terms.leaf(PARAMETER, i) for i in range(self.parameters)]
+        leaves |= dict(zip(places, own))
         weight = terms.leaf(STATE, 0)
         if kind == "each":
             self.results = terms.include(recorded.outputs, leaves)
@@ -65,9 +66,10 @@ class Program:
                 sums = [terms.add(ops.add, pair) for pair in zip(sums, extra)]
             self.results = sums
         self.recorded_terms = len(leaves)
-        fixed = {terms.leaf(PARAMETER, i): i for i in range(self.parameters)} | {weight: self.parameters}
+        fixed = {i: place for place, i in enumerate(own)} | {weight: self.parameters}
         planner = Planner(terms, fixed, self.parameters + 1, self.inputs + 1, self.results)
         self.plan = planner.plan()
+        self.simplified_terms = sum(terms.ops[i] not in (SUM, STATE) for i in planner.order)
         self._compile(strict)
         self.seconds = time.perf_counter() - start
         self._work: list[Any] = []
@@ -87,6 +89,7 @@ class Program:
         kernel = Kernel(plan, width, self.vectors, fused=not strict)
         self.slots = np.array([plan.slot[i] for i in self.results])
         functions = self._functions(kernel)
+        functions += kernel.long_functions()
         self.text = "\n".join([*kernel.tables, *kernel.declared.values(), *functions])
         self.library = native.Library(self.text, list(self._names))
         self._link()
@@ -268,7 +271,7 @@ class Stats:
         plan = program.plan
         nests = [*plan.before, *plan.blocks, *plan.after]
         self.scalars_recorded = program.recorded_terms
-        self.scalars_simplified = len(program.terms.ops)
+        self.scalars_simplified = program.simplified_terms
         self.groups = len(plan.groups)
         self.loops = len(nests)
         self.lanes = program.width
