@@ -165,7 +165,7 @@ class Value:
             if node.args:
                 node.grad = UNREACHED
         self.grad = 1.0 if self.args else self.grad + 1.0
-        if _modes and getattr(_mode, "anomaly", False):
+        if _modes and anomaly_active():
             _check_backward(self, order)
         for node in reversed(order):
             upstream = node.grad
@@ -433,7 +433,7 @@ _modes_lock = threading.Lock()
 
 
 def _apply_modes(node: Value) -> None:
-    if getattr(_mode, "anomaly", False):
+    if anomaly_active():
         node.line = user_line()
         if not math.isfinite(node.data):
             raise FloatingPointError(f"{node.data} was born in the forward pass: {_equation(node)}")
@@ -464,6 +464,11 @@ def no_grad() -> Any:
 def no_grad_active() -> bool:
     """Is this thread inside no_grad()?"""
     return bool(getattr(_mode, "no_grad", False))
+
+
+def anomaly_active() -> bool:
+    """Is this thread inside anomaly()?"""
+    return bool(getattr(_mode, "anomaly", False))
 
 
 def anomaly() -> Any:

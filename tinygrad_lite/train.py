@@ -159,6 +159,7 @@ def _compiled_epochs(
                 if trainer.exact:
                     opt.lr = float(rates[made])
                     trainer.push()
+                    trainer.blame()
                     _check_loss(trainer.last_loss, len(history.loss) + 1)
                     opt.step()  # says which gradient or parameter is not finite
                 trainer.exact = True  # a 0 x inf may only be the quick way's: once more, with care

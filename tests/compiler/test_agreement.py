@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-pytest.importorskip("llvmlite")
-np = pytest.importorskip("numpy")
-
 from tinygrad_lite import OPS, Value, grad, hessian, no_grad, ops
 from tinygrad_lite.compiler import jit
 
 from .error_bounds import error_bounds
+
+pytest.importorskip("llvmlite")
+np = pytest.importorskip("numpy")
 
 inf, nan = math.inf, math.nan
 
@@ -189,6 +189,18 @@ def test_smooth_random_graphs_agree_in_the_default_mode(seed):
 @given(st.randoms(use_true_random=False), st.integers(1, 3), st.integers(1, 6))
 def test_any_graph_agrees(r, leaves, nodes):
     compare(Recipe(r, leaves, nodes), Tally())
+
+
+def test_a_dot_reads_what_its_own_loop_has_just_computed():
+    # the adjoint of e is dot([1, 1], [cos e, 1/2]): one operand a constant, one made in the same loop
+    def f(x):
+        e = ops.exp(x)
+        out = ops.sin(e) + ops.mean([e, x])
+        return [out, *grad(out, [x])]
+
+    e = math.exp(0.7)
+    expected = [math.sin(e) + (e + 0.7) / 2, e * (math.cos(e) + 0.5) + 0.5]
+    assert jit(f, strict=True).batch([0.7])[0].tolist() == pytest.approx(expected, rel=1e-14)
 
 
 # --- selection: what was not chosen sends nothing, not 0 x inf

@@ -3,17 +3,19 @@
 import inspect
 import math
 import random
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 
 import pytest
 
+from tinygrad_lite import Value, anomaly, grad, hessian, nn, no_grad, ops
+from tinygrad_lite.compiler import jit, native
+
 pytest.importorskip("llvmlite")
 np = pytest.importorskip("numpy")
-
-from tinygrad_lite import Value, grad, hessian, nn, no_grad, ops
-from tinygrad_lite.compiler import jit, native, program
+program = pytest.importorskip("tinygrad_lite.compiler.program")
 
 X = [[0.5, -1.0], [2.0, 0.25], [-0.75, 1.5]]
 Y = [1.0, -1.0, 1.0]
@@ -51,7 +53,7 @@ LENGTHS = (0, 1, 3, 7, 8, 9, 100, 127, 128, 129, 1000, 1797)
 
 
 def test_every_batch_length_gives_the_results_of_single_examples():
-    model, loss = model_and_loss()
+    _, loss = model_and_loss()
     f = jit(loss)
     x, y = examples(max(LENGTHS))
     one_by_one = np.array([f(a, b).data for a, b in zip(x, y)])
@@ -65,7 +67,7 @@ def test_every_batch_length_gives_the_results_of_single_examples():
 
 @pytest.mark.parametrize("n", LENGTHS[1:])
 def test_mean_and_its_gradient_are_those_of_the_examples(n):
-    model, loss = model_and_loss()
+    _, loss = model_and_loss()
     f = jit(loss)
     x, y = examples(n)
     value, gradient = f.value_and_grad(x, y)
@@ -88,7 +90,7 @@ def test_strict_examples_do_not_depend_on_their_place_in_the_batch():
         assert f.batch(x[start:]).tolist() == whole[start:].tolist()
 
 
-@pytest.mark.parametrize("dtype", "b B h H i I l L e f d g ?".split())
+@pytest.mark.parametrize("dtype", list("bBhHiIlLefdg?"))
 def test_any_real_dtype_is_read_by_value(dtype):
     numbers = np.array([[1, 0], [0, 1], [1, 1]]).astype(dtype)
     f = jit(lambda x: 2 * x[0] + 3 * x[1])
@@ -275,11 +277,36 @@ def test_python_numbers_are_baked_in_at_the_first_call():
     assert f.batch([1.0]).tolist() == [2.0]
 
 
-@pytest.mark.parametrize("fresh", [3.0, 0.0, math.inf, math.nan])
+@pytest.mark.parametrize("fresh", [3.0, 0.0, math.inf, pytest.param(
+    math.nan, marks=pytest.mark.xfail(strict=True, reason="record._compare takes two fresh Value(nan) for different")
+)])  # fmt: skip
 def test_a_value_made_inside_is_a_constant(fresh):
     f = jit(lambda x: ops.maximum(x, Value(fresh)))
     assert f.batch([1.0, 4.0]) == pytest.approx([ops.maximum(x, fresh) for x in (1.0, 4.0)], nan_ok=True)
     assert f.parameters == []
+
+
+@pytest.mark.xfail(strict=True, reason="while recording, Value.__lt__ of a plain Value still compares its data")
+def test_a_comparison_of_parameters_is_recorded_and_not_baked_in():
+    w = Value(1.0)
+    f = jit(lambda x: ops.where(w > 0.0, x, -x))
+    assert f.batch([2.0]).tolist() == [2.0]
+    w.data = -1.0
+    assert f.batch([2.0]).tolist() == [-2.0]
+
+
+@pytest.mark.xfail(strict=True, reason="Compiled._run sums the results to see whether they are finite")
+def test_finite_gradients_whose_sum_overflows_warn_of_nothing():
+    a, b = Value(0.0), Value(0.0)
+    assert jit(lambda x: (a * 1e308 + b * 1e308) * x).mean([1.0]).local_grads == (1e308, 1e308)
+
+
+@pytest.mark.xfail(strict=True, reason="compiled calls do not look at the mode yet")
+def test_anomaly_names_the_row_of_the_data_that_is_nan():
+    w = Value(1.0)
+    f = jit(lambda x: ops.exp(w * x))
+    with anomaly(), pytest.raises(FloatingPointError, match=r"example 2|row 2"):
+        f.mean([1.0, 2.0, math.nan, 4.0])
 
 
 def test_no_grad_gives_results_that_record_nothing():
@@ -367,7 +394,7 @@ def test_another_shape_of_arguments_is_recorded_anew():
 
 
 def test_ir_asm_and_stats_tell_of_the_program_compiled_last():
-    model, loss = model_and_loss()
+    _, loss = model_and_loss()
     f = jit(loss)
     f.mean(X, Y)
     width = native.host()["width"]
@@ -592,7 +619,7 @@ def test_the_mean_of_an_empty_batch_is_refused_and_the_batch_of_one_is_empty():
 
 
 def test_a_mean_of_several_results_is_refused():
-    with pytest.raises(TypeError, match="a mean needs one result per example.*returns 2"):
+    with pytest.raises(TypeError, match=r"a mean needs one result per example.*returns 2"):
         jit(lambda x: [x * 1.0, x * 2.0]).mean([1.0])
 
 
@@ -611,7 +638,7 @@ def test_a_target_out_of_its_domain_is_named_with_its_example():
     hinge = jit(lambda x, y: nn.hinge(w * x, y))
     with pytest.raises(ValueError, match="example 1: hinge expects the class y as -1 or 1, got 0"):
         hinge.mean([1.0, 2.0, 3.0], [1, 0, 1])
-    with pytest.raises(ValueError, match="example 2: hinge expects the class y as -1 or 1, got 0.5"):
+    with pytest.raises(ValueError, match=r"example 2: hinge expects the class y as -1 or 1, got 0\.5"):
         hinge.batch([1.0, 2.0, 3.0], [1, -1, 0.5])
     assert hinge.batch([0.0], [1]).tolist() == [1.0]
 
@@ -667,7 +694,7 @@ def test_an_error_in_the_function_is_the_users_own_and_recording_ends():
 
 
 def test_eight_threads_get_the_serial_answers():
-    model, loss = model_and_loss(nouts=(8, 8, 1))
+    _, loss = model_and_loss(nouts=(8, 8, 1))
     f = jit(loss)
     tasks = [examples(n) for n in (1, 7, 64, 129, 500, 1000, 33, 8)] * 4
     with ThreadPoolExecutor(8) as pool:  # the first calls come while nothing is compiled yet
@@ -709,8 +736,6 @@ def test_without_llvmlite_the_error_names_the_extra(monkeypatch, missing):
 
 
 def test_importing_the_package_imports_neither_llvmlite_nor_numpy():
-    import subprocess
-
     code = (
         "import sys, tinygrad_lite, tinygrad_lite.train, tinygrad_lite.compiler;"
         "assert not {'llvmlite', 'numpy'} & set(sys.modules), sorted(sys.modules)"

@@ -14,9 +14,9 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..engine import Value, no_grad_active
+from ..engine import Value, anomaly_active, no_grad_active
 from ..ops import Op, as_float
-from .record import Recording, Shape, Tracer, record
+from .record import Recording, Shape, Tracer, flatten, record
 
 __all__ = ["Compiled", "jit"]
 
@@ -96,6 +96,8 @@ class Compiled:
         np = _numpy()
         parameters = np.array([p.data for p in recorded.captured])
         found = program(self._rows(program, columns, n), self._order(n), n, 1.0, parameters)
+        if anomaly_active() and not np.isfinite(found).all():
+            blame(self._function, shapes, columns, int(np.flatnonzero(~np.isfinite(found).all(axis=0))[0]))
         return _shape_like(recorded.structure, found)
 
     def mean(self, *arrays: Any) -> Value:
@@ -122,7 +124,11 @@ class Compiled:
         self._check_demands(recorded, columns)
         program = self._program(recorded, shapes, "sum")
         rows = self._rows(program, columns, n)
-        return recorded, self._run(program, recorded, shapes, rows, 1.0 / n, parameters)
+        found = self._run(program, recorded, shapes, rows, 1.0 / n, parameters)
+        if anomaly_active() and not _numpy().isfinite(found).all():
+            for i in range(n):
+                blame(self._function, shapes, columns, i)
+        return recorded, found
 
     # --- what it became
 
@@ -181,6 +187,8 @@ class Compiled:
             lengths.append(len(array))
             shapes.append(tuple(array.shape[1:]))
             columns.append(np.ascontiguousarray(array, dtype=float).reshape(len(array), -1 if array.size else 0))
+        if anomaly_active():
+            refuse_non_finite(columns)
         if len(set(lengths)) > 1:
             raise ValueError(f"the arguments hold different numbers of examples: {lengths}")
         if (lengths == [0] and self._recordings) or 0 in lengths:
@@ -277,6 +285,27 @@ def check_demands(recorded: Recording, columns: Sequence[Any]) -> None:
                         raise ValueError(f"example {numbers.tolist().index(number)}: {message(number)}")
             place.checked = seen
         at += column.shape[1]
+
+
+def refuse_non_finite(columns: Sequence[Any]) -> None:
+    """Under anomaly(): FloatingPointError names the first example whose numbers are not all finite."""
+    np = _numpy()
+    for place, column in enumerate(columns):
+        bad = np.argwhere(~np.isfinite(column))
+        if len(bad):
+            i, k = map(int, bad[0])
+            raise FloatingPointError(f"example {i} of argument {place} holds {column[i, k]} at place {k}")
+
+
+def blame(function: Callable[..., Any], shapes: Sequence[Shape], columns: Sequence[Any], i: int) -> None:
+    """Under anomaly(): computes example i with the engine, which raises where a nan or inf is born."""
+    arguments = [column[i].reshape(shape).tolist() for column, shape in zip(columns, shapes)]
+    try:
+        results, _ = flatten(function(*arguments), function)
+        for result in results:
+            result.backward()
+    except FloatingPointError as error:
+        raise FloatingPointError(f"example {i}: {error}") from None
 
 
 def _not_here(*_: Any) -> Any:

@@ -16,7 +16,7 @@ from .emit import Code
 from .kernel import Kernel
 from .plan import Planner, varying_terms
 from .record import Recording, Tracer
-from .simplify import INPUT, PARAMETER, STATE, SUM, Terms
+from .simplify import CONSTANT, INPUT, PARAMETER, STATE, SUM, Terms
 
 # a block of examples should stay in the second-level cache
 _BLOCK_BYTES = 320 * 1024
@@ -69,7 +69,7 @@ class Program:
         fixed = {i: place for place, i in enumerate(own)} | {weight: self.parameters}
         planner = Planner(terms, fixed, self.parameters + 1, self.inputs + 1, self.results)
         self.plan = planner.plan()
-        self.simplified_terms = sum(terms.ops[i] not in (SUM, STATE) for i in planner.order)
+        self.simplified_terms = sum(terms.ops[i] not in (SUM, STATE, CONSTANT) for i in planner.order)
         self._compile(strict)
         self.seconds = time.perf_counter() - start
         self._work: list[Any] = []

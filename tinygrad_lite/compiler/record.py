@@ -122,9 +122,9 @@ def record(function: Callable[..., Any], shapes: Sequence[Shape]) -> Recording:
     """
     with recording(Tracer):
         inputs, arguments = _placeholders(shapes)
-        outputs, structure = _flatten(function(*arguments), function)
+        outputs, structure = flatten(function(*arguments), function)
         _, twin_arguments = _placeholders(shapes)
-        twin_outputs, twin_structure = _flatten(function(*twin_arguments), function)
+        twin_outputs, twin_structure = flatten(function(*twin_arguments), function)
     if structure != twin_structure:
         _differs(function, f"{len(outputs)} outputs", f"{len(twin_outputs)}")
     outside = _compare(function, outputs, twin_outputs)
@@ -144,7 +144,7 @@ def _placeholders(shapes: Sequence[Shape]) -> tuple[list[Tracer], list[Any]]:
     return inputs, arguments
 
 
-def _flatten(result: Any, function: Any) -> tuple[list[Any], Any]:
+def flatten(result: Any, function: Any) -> tuple[list[Any], Any]:
     """The Values of nested lists, and the same lists with their places (None: one Value alone)."""
     found: list[Any] = []
 

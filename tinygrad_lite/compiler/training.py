@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Value, recording
+from ..engine import Value, anomaly_active, recording
 from ..optim import Optimizer
-from . import check_demands, native
+from . import blame, check_demands, native
 from .emit import Code
 from .kernel import Kernel
 from .program import Program
@@ -44,6 +44,7 @@ class Trainer:
 
         compiled = Compiled(loss)
         columns, shapes, self.n = compiled._columns([X, y])
+        self.loss, self.columns, self.shapes = loss, columns, shapes
         self.opt, self.batch, self.tol = opt, batch, tol
         recorded = self.recorded = record(loss, shapes)
         if len(recorded.outputs) != 1:
@@ -122,6 +123,13 @@ class Trainer:
     def partial(self) -> float | None:
         """The mean loss of the examples seen in an epoch that is not over; None between epochs."""
         return float(self.progress[3] * self.n / self.progress[4]) if self.progress[4] else None
+
+    def blame(self) -> None:
+        """Under anomaly(): FloatingPointError that names the example of this batch, the operation, the line."""
+        if anomaly_active():
+            at = int(self.progress[0])
+            for i in self.order[at : at + self.batch].tolist():
+                blame(self.loss, self.shapes, self.columns, i)
 
     def run(self, rates: Any) -> tuple[int, list[float]]:
         """len(rates) steps at these learning rates. Returns RUNNING, or why it stopped early, and the mean
