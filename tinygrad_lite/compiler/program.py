@@ -15,7 +15,7 @@ from . import native
 from .emit import Code
 from .kernel import Kernel
 from .plan import Planner, varying_terms
-from .record import Recording, Tracer
+from .record import Recording, Tracer, recorded_nodes
 from .simplify import CONSTANT, INPUT, PARAMETER, STATE, SUM, Terms
 
 # a block of examples should stay in the second-level cache
@@ -245,23 +245,16 @@ def cached_program(recorded: Recording, kind: str, strict: bool, exact: bool, pl
 def graph_key(recorded: Recording, places: Sequence[Tracer]) -> tuple[Any, ...]:
     """The recording as plain data: equal for equal graphs."""
     number: dict[Any, int] = {x: i for i, x in enumerate([*recorded.inputs, *recorded.places])}
+
+    def reference(x: Any) -> Any:
+        return x.hex() if x.__class__ is float else number[x]
+
     nodes: list[Any] = []
     for root in recorded.outputs:
-        path, operands = ([root], [iter(root.args)]) if root not in number and root.__class__ is not float else ([], [])
-        while path:
-            for x in operands[-1]:
-                if x.__class__ is not float and x not in number:
-                    path.append(x)
-                    operands.append(iter(x.args))
-                    break
-            else:
-                operands.pop()
-                node = path.pop()
-                if node not in number:
-                    number[node] = len(number)
-                    nodes.append((node.op, *[x.hex() if x.__class__ is float else number[x] for x in node.args]))
-    ends = [x.hex() if x.__class__ is float else number[x] for x in recorded.outputs]
-    return (len(recorded.inputs), tuple(nodes), tuple(ends), tuple(number[x] for x in places))
+        for node in recorded_nodes(root, number):
+            nodes.append((node.op, *map(reference, node.args)))
+            number[node] = len(number)
+    return (len(recorded.inputs), tuple(nodes), tuple(map(reference, recorded.outputs)), tuple(map(reference, places)))
 
 
 class Stats:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any, NoReturn, cast
 
 from .. import ops
@@ -223,14 +223,15 @@ def _replace_captured(
         return found
 
     for output in outputs:
-        for node in _recorded(output, new):
+        for node in recorded_nodes(output, new):
             new[node] = Tracer.record(cast(Op, node.op), [place(x) for x in node.args])
     return Recording(inputs, [place(x) for x in outputs], structure, captured, places)
 
 
-def _recorded(root: Value, done: dict[Value, Any]) -> Iterator[Tracer]:
-    """The recorded results below root that are not done yet, operands first; nothing made outside."""
-    if root in done or not isinstance(root, Tracer):
+def recorded_nodes(root: Any, done: Container[Any]) -> Iterator[Tracer]:
+    """The recorded results below root that are not in `done`, operands first; nothing made outside. Whoever
+    walks over several roots adds each node to `done` as it comes."""
+    if root.__class__ is float or root in done or not isinstance(root, Tracer):
         return
     seen: set[Any] = {root}
     path, operands = [root], [iter(root.args)]

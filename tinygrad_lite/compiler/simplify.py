@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 from .. import ops
 from ..engine import Value
 from ..ops import OPS, Op
+from .record import recorded_nodes
 
 # leaves of a term table: the args of a term are then (index,) or (number,)
 INPUT, PARAMETER, CONSTANT, STATE, SUM = (
@@ -97,32 +98,21 @@ class Terms:
             self.args.append(args)
         return i
 
-    def include(self, roots: Iterable[Any], leaves: dict[Value, int]) -> list[int]:
+    def include(self, roots: Sequence[Any], leaves: dict[Value, int]) -> list[int]:
         """The terms of these recorded Values (or plain numbers). leaves: the terms of placeholders;
         extended by every node seen, so that a second call goes on where the first ended."""
-        found = []
+
+        def term(x: Any) -> int:
+            if x.__class__ is float:
+                return self.leaf(CONSTANT, x)
+            if x not in leaves:  # a plain Value that the recording itself made
+                leaves[x] = self.leaf(CONSTANT, x.data)
+            return leaves[x]
+
         for root in roots:
-            if root.__class__ is float:
-                found.append(self.leaf(CONSTANT, root))
-                continue
-            path, operands = [root], [iter(root.args)] if root not in leaves else [iter(())]
-            while path:
-                for x in operands[-1]:
-                    if x.__class__ is not float and x not in leaves:
-                        path.append(x)
-                        operands.append(iter(x.args))
-                        break
-                else:
-                    operands.pop()
-                    node = path.pop()
-                    if node.op is None and node not in leaves:
-                        leaves[node] = self.leaf(CONSTANT, node.data)
-                    elif node not in leaves:
-                        leaves[node] = self.add(
-                            node.op, [self.leaf(CONSTANT, x) if x.__class__ is float else leaves[x] for x in node.args]
-                        )
-            found.append(leaves[root])
-        return found
+            for node in recorded_nodes(root, leaves):
+                leaves[node] = self.add(cast(Op, node.op), [term(x) for x in node.args])
+        return [term(root) for root in roots]
 
 
 assert not LEAVES & set(OPS)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from ..engine import Value, anomaly_active, recording
+from ..ops import Op
 from ..optim import Optimizer
 from . import blame, check_demands, native
 from .emit import Code
 from .kernel import Kernel
 from .program import Program
-from .record import Recording, Tracer, record
+from .record import Recording, Tracer, record, recorded_nodes
 from .simplify import PARAMETER, STATE, Terms
 
 # what the native loop returns
@@ -209,23 +210,9 @@ def _with_places(recorded: Recording, joined: dict[Tracer, Tracer]) -> Tracer:
     """The recording's output on the placeholders that the loss already has for the same Values."""
     (root,) = recorded.outputs
     new: dict[Any, Any] = dict(joined)
-    with recording(Tracer):
-        path, operands = [root], [iter(root.args)]
-        while path:
-            for x in operands[-1]:
-                if x.__class__ is not float and x not in new:
-                    if x.op is None:
-                        new[x] = x
-                        continue
-                    path.append(x)
-                    operands.append(iter(x.args))
-                    break
-            else:
-                operands.pop()
-                node = path.pop()
-                if node not in new:
-                    new[node] = Tracer.record(node.op, [x if x.__class__ is float else new[x] for x in node.args])
-    return new[root]  # type: ignore[no-any-return]
+    for node in recorded_nodes(root, new):
+        new[node] = Tracer.record(cast(Op, node.op), [new.get(x, x) for x in node.args])
+    return cast(Tracer, new[root])
 
 
 def _update_text(
