@@ -133,7 +133,7 @@ class Value:
     @classmethod
     def record(cls, op: Op, operands: Sequence[Any]) -> Value:
         """A new node: op applied to operands, of which at least one is a Value."""
-        if _modes and (placeholder := getattr(_mode, "recording", None)) and not issubclass(cls, placeholder):
+        if _modes and (placeholder := _recording()) and not issubclass(cls, placeholder):
             return cast(Value, placeholder.record(op, operands))
         args, wanted = tuple(operands), None
         data = [x.data for x in operands if x.__class__ is cls]
@@ -201,16 +201,16 @@ class Value:
         return cast(Value, ops.clip(self, low, high))
 
     def __lt__(self, other: Any) -> Any:
-        return self.data < _data(other)
+        return ops.less(self, other) if _modes and _recording() else self.data < _data(other)
 
     def __le__(self, other: Any) -> Any:
-        return self.data <= _data(other)
+        return ops.less_equal(self, other) if _modes and _recording() else self.data <= _data(other)
 
     def __gt__(self, other: Any) -> Any:
-        return self.data > _data(other)
+        return ops.less(other, self) if _modes and _recording() else self.data > _data(other)
 
     def __ge__(self, other: Any) -> Any:
-        return self.data >= _data(other)
+        return ops.less_equal(other, self) if _modes and _recording() else self.data >= _data(other)
 
     def __bool__(self) -> bool:
         raise TypeError("bool(v) would drop v out of the graph: compare it, `if v > 0:`, or write v.data")
@@ -454,6 +454,11 @@ def _set_mode(name: str, to: Any = True) -> Iterator[None]:
         setattr(_mode, name, before)
         with _modes_lock:
             _modes -= 1
+
+
+def _recording() -> Any:
+    """The class of placeholders where this thread records for the compiler, else None."""
+    return getattr(_mode, "recording", None)
 
 
 def no_grad() -> Any:

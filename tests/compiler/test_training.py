@@ -287,7 +287,6 @@ def test_examples_that_need_the_exact_way_train_as_in_eager():
     assert ends[1] == pytest.approx(ends[0], rel=1e-12) and len(ends[1]) == 20
 
 
-@pytest.mark.xfail(strict=True, reason="the step that is repeated with care shuffles its epoch a second time")
 def test_a_batch_that_needs_the_exact_way_goes_on_as_in_eager():
     ends = []
     for compiled in False, True:

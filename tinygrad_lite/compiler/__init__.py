@@ -70,6 +70,7 @@ class Compiled:
         np = _numpy()
         program = self._program(recorded, shapes, "sum", wrt)
         row = np.array([[x.data if isinstance(x, Value) else x for x in flat]], dtype=float).reshape(1, -1)
+        check_demands(recorded, [row])
         rows = self._rows(program, [row], 1)
         operands = (*recorded.captured, *[x for _, x in outer])  # arguments that are Values count as parameters
         found = self._run(program, recorded, shapes, rows, 1.0, [v.data for v in operands], wrt)
@@ -240,7 +241,7 @@ class Compiled:
             if numbers.shape != (program.parameters,):
                 raise ValueError(f"parameters has shape {numbers.shape}, expected ({program.parameters},)")
         found = program(rows, self._order(n), n, seed, numbers)
-        if not program.exact and not np.isfinite(found.sum()) and not np.isfinite(found).all():
+        if not program.exact and not np.isfinite(found).all():
             program = self._program(recorded, shapes, "sum", wrt, exact=True)
             found = program(rows, self._order(n), n, seed, numbers)
         return found
@@ -279,10 +280,13 @@ def check_demands(recorded: Recording, columns: Sequence[Any]) -> None:
             seen = numbers.tobytes()
             if place.checked == seen:
                 continue
-            for number in dict.fromkeys(numbers.tolist()):
+            first: dict[float, int] = {}
+            for i, number in enumerate(numbers.tolist()):
+                first.setdefault(number, i)
+            for number, i in first.items():
                 for holds, message in place.demands:
                     if not holds(number):
-                        raise ValueError(f"example {numbers.tolist().index(number)}: {message(number)}")
+                        raise ValueError(f"example {i}: {message(number)}")
             place.checked = seen
         at += column.shape[1]
 

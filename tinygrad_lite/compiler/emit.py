@@ -278,7 +278,7 @@ class Code:
         A butterfly: each round adds neighbouring halves of two vectors, log2(width) rounds in all.
         """
         w = self.width
-        work = [*vectors, *[self.number(0.0)] * (w - len(vectors))]
+        work = [*vectors, *[self.number(-0.0)] * (w - len(vectors))]
         span = 1
         while len(work) > 1:
             low = [(i // span % 2) * w + (i // (2 * span)) * 2 * span + i % span for i in range(w)]
@@ -339,8 +339,8 @@ def _power(c: Code, x: str, n: str) -> str:
 
 
 def _pick(c: Code, k: str, *xs: str) -> str:
-    found = xs[0]
-    for i, x in enumerate(xs[1:], 1):
+    found = c.number(float("nan"))  # of a computed index that is none
+    for i, x in enumerate(xs):
         found = c.select(c.compare("oeq", k, c.number(float(i))), x, found)
     return found
 
@@ -381,7 +381,8 @@ def _sine(c: Code, name: str, x: str) -> str:
         reduce = f"@llvm.vector.reduce.or.v{c.width}i1"
         c.declare(reduce, f"declare i1 {reduce}(<{c.width} x i1>)")
         some = c.emit(f"call i1 {reduce}(<{c.width} x i1> {far})")
-    return c.choose(some, lambda: c.per_lane(name, x), fast)
+    slow = c.choose(some, lambda: c.per_lane(name, x), fast)
+    return c.select(far, slow, fast)  # lane by lane: a result does not depend on its neighbours
 
 
 def long_function(c: Code, name: str, *args: str) -> str:

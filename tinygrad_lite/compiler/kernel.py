@@ -251,7 +251,7 @@ class Kernel:
 
         def block(j: str, i: str, rows: int, columns: int) -> None:
             members = [(c.plus(j, str(a)), c.plus(i, str(b))) for a in range(rows) for b in range(columns)]
-            sums = [c.number(0.0)] * len(members)
+            sums = [c.number(-0.0)] * len(members)  # -0.0 adds nothing, not even a sign
             pairs, _ = _aligned(group)
             if group.op is ops.mul:
                 pairs = [[(o, 0, 1) for o in group.operands]]

@@ -341,18 +341,16 @@ class Planner:
         return nests
 
     def _simple(self, group: Group, own: set[int]) -> bool:
-        """Operands from the same loop are this very member's, and not part of a row of many."""
-        for operand, term in zip(group.operands, self._first_terms(group)):
-            if self.group_of.get(term) in own and operand.source < 0:
-                return False
-        return True
-
-    def _first_terms(self, group: Group) -> list[int]:
-        args, found, at = self.terms.args[group.terms[0]], [], 0
+        """Operands from the same loop are this very member's, and not part of a row, which is read from
+        memory."""
+        args, at = self.terms.args[group.terms[0]], 0
+        rows = any(operand.count > 1 for operand in group.operands)
         for operand in group.operands:
-            found.append(args[at])
+            inside = any(self.group_of.get(term) in own for term in args[at : at + operand.count])
+            if inside and (rows or operand.source < 0):
+                return False
             at += operand.count
-        return found
+        return True
 
     def _makers(self, group: Group) -> set[int]:
         if group.reduce and group.op is ops.total:

@@ -115,10 +115,10 @@ class Program:
             kernel.scalar_nest(nest)
         first, count = plan.sums
         for i in range(first, first + count) if count <= 4 else ():
-            c.do(f"store double 0.0, ptr {c.address('%scalars', str(i))}")
+            c.do(f"store double -0.0, ptr {c.address('%scalars', str(i))}")
         if count > 4:
             c.loop(
-                str(first), str(first + count), 1, lambda i: c.do(f"store double 0.0, ptr {c.address('%scalars', i)}")
+                str(first), str(first + count), 1, lambda i: c.do(f"store double -0.0, ptr {c.address('%scalars', i)}")
             )
 
         def block(begin: str) -> None:
@@ -297,7 +297,7 @@ def _with_gradients(outputs: Sequence[Any], places: Sequence[Tracer], seed: Any,
         for out in outputs:
             root = ops.mul(out, 1.0 if seed is None else seed)
             gradients += adjoints(root, places, masked=exact)
-        found = [out if seed is None else ops.where(seed, out, 0.0) for out in outputs]
+        found = [out if seed is None else ops.where(seed, out, -0.0) for out in outputs]
     return [*found, *gradients]
 
 

@@ -35,6 +35,11 @@ class Tracer(Value):
     def record(cls, op: Op, operands: Sequence[Any]) -> Tracer:
         args = tuple([x if isinstance(x, Value) else as_float(x) for x in operands])
         node = cls._node(op, args)
+        if op is ops.pick and isinstance(args[0], Value):
+            n = len(args) - 1
+            args[0].demand(
+                lambda k: k in range(n), lambda k: f"pick expects a whole number from 0 to {n - 1}, got {k:g}"
+            )
         selected = SELECTED_LATER if op.selects else 1.0
         node.local_grads = tuple([selected if isinstance(x, Value) else None for x in args])
         return node
@@ -174,11 +179,7 @@ def _compare(function: Any, outputs: list[Any], twins: list[Any]) -> dict[Value,
     while stack:
         a, b = stack.pop()
         if a.__class__ is float or b.__class__ is float:
-            if (
-                a is not b
-                and not (a == b and math.copysign(1.0, a) == math.copysign(1.0, b))
-                and not (a != a and b != b)
-            ):
+            if a.__class__ is not b.__class__ or not _same(a, b):
                 _differs(function, _what(a), _what(b))
             continue
         if a in partner:
@@ -187,7 +188,7 @@ def _compare(function: Any, outputs: list[Any], twins: list[Any]) -> dict[Value,
             continue
         partner[a] = b
         if not isinstance(a, Tracer):
-            if a is not b and (isinstance(b, Tracer) or a.args or b.args or a.data != b.data):
+            if a is not b and (isinstance(b, Tracer) or a.args or b.args or not _same(a.data, b.data)):
                 _differs(function, _what(a), _what(b))
             outside[a] = a is b
         elif not isinstance(b, Tracer) or a.op is not b.op or len(a.args) != len(b.args):
@@ -245,6 +246,11 @@ def recorded_nodes(root: Any, done: Container[Any]) -> Iterator[Tracer]:
         else:
             yield path.pop()
             operands.pop()
+
+
+def _same(a: float, b: float) -> bool:
+    """Equal with the same sign, or both nan."""
+    return (a == b and math.copysign(1.0, a) == math.copysign(1.0, b)) or (a != a and b != b)
 
 
 def _differs(function: Any, first: str, second: str) -> NoReturn:

@@ -50,7 +50,7 @@ class Terms:
             found = self._with_constant(op, args)
             if found is not None:
                 return found
-        if op in (ops.total, ops.mean, ops.maximum, ops.minimum, ops.logsumexp) and len(args) == 1:
+        if op in (ops.maximum, ops.minimum) and len(args) == 1:
             return args[0]
         if op is ops.neg and self.ops[args[0]] is ops.neg:
             return int(self.args[args[0]][0])
@@ -86,7 +86,7 @@ class Terms:
                 )()
         elif op is ops.dot and not self.strict:
             n = len(args) // 2
-            if all(self.number(i) == 1.0 for i in args[n : 2 * n]):
+            if n > 1 and all(self.number(i) == 1.0 for i in args[n : 2 * n]):
                 return self.add(ops.total, (*args[2 * n :], *args[:n]))
         return None
 

@@ -66,7 +66,8 @@ class Trainer:
         self.news = native.aligned(self.padded * (1 + opt.state_size))
         self.made, self.yielded = 0, 0.0
         self.gradients: Any = None
-        self.progress = np.zeros(6)  # at, steps, epochs, loss of this epoch so far, examples seen, largest move
+        # at, steps, epochs, loss of this epoch so far, examples seen, largest move, is this epoch shuffled?
+        self.progress = np.zeros(7)
         self.pull()
 
     def _order_places(self) -> None:
@@ -276,7 +277,7 @@ def _update_text(
 
 
 def _train_body(c: Code, program: _StepProgram) -> None:
-    """The loop over steps. progress: [at, steps, epochs, loss so far, examples seen, largest move]."""
+    """The loop over steps; its place is in %progress, so that it can go on where it ended."""
     trainer = program.trainer
     count, padded, size = len(trainer.opt.params), trainer.padded, trainer.opt.state_size
     c.width = 1
@@ -302,8 +303,13 @@ def _train_body(c: Code, program: _StepProgram) -> None:
 
     def step(s: str) -> None:
         at = c.emit(f"fptosi double {c.load(field(0))} to i64")
-        begins = c.emit(f"icmp eq i64 {at}, 0")
-        c.when(c.emit(f"and i1 {begins}, {shuffles}"), lambda: _shuffle(c, n))
+        fresh = c.compare("oeq", c.load(field(6)), c.number(0.0))
+
+        def begin_epoch() -> None:
+            _shuffle(c, n)
+            c.store(c.number(1.0), field(6))
+
+        c.when(c.emit(f"and i1 {fresh}, {shuffles}"), begin_epoch)
         left = c.emit(f"sub i64 {n}, {at}")
         here = c.emit(f"call i64 @llvm.smin.i64(i64 {left}, i64 {batch})")
         here_number = c.emit(f"sitofp i64 {here} to double")
@@ -344,7 +350,7 @@ def _train_body(c: Code, program: _StepProgram) -> None:
             c.store(c.load(field(3)), c.address("%losses", k))
             c.do(f"store i64 {c.emit(f'add i64 {k}, 1')}, ptr {keep}")
             c.store(c.add(c.load(field(2)), c.number(1.0)), field(2))
-            for cleared in 0, 3, 4:
+            for cleared in 0, 3, 4, 6:
                 c.store(c.number(0.0), field(cleared))
 
         c.when(ends, end_epoch)
