@@ -169,7 +169,7 @@ class Value:
             _check_backward(self, order)
         for node in reversed(order):
             upstream = node.grad
-            if upstream is UNREACHED:
+            if upstream is UNREACHED or not node.args:
                 continue
             for x, dx in zip(node.args, node.local_grads):
                 if dx is not None:

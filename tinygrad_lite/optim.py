@@ -69,9 +69,11 @@ class Optimizer:
         if not math.isfinite(sum([p.grad for p in self.params])):
             self._refuse_gradients()
         results = [self.update(p.data, p.grad, lr, t, *state) for p, state in zip(self.params, self.state)]
-        if not math.isfinite(sum(map(sum, results))):
+        numbers = [r[0] for r in results]
+        state = [r[1:] for r in results] if self.state_size else self.state
+        if not math.isfinite(sum(numbers)) or (self.state_size and not math.isfinite(sum(map(sum, state)))):
             self._refuse_results(results)
-        self.commit([r[0] for r in results], [r[1:] for r in results], self.t + 1)
+        self.commit(numbers, state, self.t + 1)
 
     def _refuse_gradients(self) -> None:
         for i, p in enumerate(self.params):

@@ -128,7 +128,7 @@ def test_one_example_keeps_the_sign_of_zero():
 
 @pytest.mark.parametrize(
     "op",
-    [op for op in OPS],
+    OPS,
     ids=lambda op: op.name,
 )
 def test_constants_as_operands_give_the_eager_value_and_partials(op):

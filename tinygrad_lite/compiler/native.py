@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 _lock = threading.Lock()
@@ -30,6 +33,19 @@ def host() -> dict[str, Any]:
             target = llvm.Target.from_default_triple()
             _host.update(llvm=llvm, width=width, target=target, features=features.flatten())
     return _host
+
+
+@contextmanager
+def no_collector() -> Iterator[None]:
+    """Without the cycle collector: a graph in the making has no cycles, and a million live nodes that
+    the collector would look through again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class Library:

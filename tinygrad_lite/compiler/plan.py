@@ -101,14 +101,14 @@ class Plan:
 
 def needed_terms(terms: Terms, roots: Sequence[int]) -> list[int]:
     """The terms below roots, operands first."""
-    wanted: Any = np.zeros(len(terms.ops), bool)
-    wanted[list(roots)] = True
+    wanted = bytearray(len(terms.ops))
+    for i in roots:
+        wanted[i] = True
     for i in range(len(terms.ops) - 1, -1, -1):
-        if wanted[i] and terms.ops[i] not in LEAVES:
-            wanted[list(terms.args[i])] = True
-        elif wanted[i] and terms.ops[i] is SUM:
-            wanted[terms.args[i][0]] = True
-    return [int(i) for i in np.flatnonzero(wanted)]
+        if wanted[i] and (terms.ops[i] not in LEAVES or terms.ops[i] is SUM):
+            for a in terms.args[i]:
+                wanted[a] = True
+    return [i for i, want in enumerate(wanted) if want]
 
 
 def varying_terms(terms: Terms) -> list[bool]:

@@ -45,6 +45,15 @@ class Program:
         penalty: Tracer | None = None,
     ) -> None:
         start = time.perf_counter()
+        with native.no_collector():
+            self._build(recorded, kind, strict, exact, places, penalty)
+        self.seconds = time.perf_counter() - start
+        self._work: list[Any] = []
+
+    def _build(
+        self, recorded: Recording, kind: str, strict: bool, exact: bool, places: Sequence[Tracer] | None,
+        penalty: Tracer | None,
+    ) -> None:  # fmt: skip
         self.kind, self.strict, self.exact = kind, strict, strict or exact or kind == "each"
         self.inputs, self.outputs = len(recorded.inputs), len(recorded.outputs)
         places = recorded.places if places is None else places
@@ -71,8 +80,6 @@ class Program:
         self.plan = planner.plan()
         self.simplified_terms = sum(terms.ops[i] not in (SUM, STATE, CONSTANT) for i in planner.order)
         self._compile(strict)
-        self.seconds = time.perf_counter() - start
-        self._work: list[Any] = []
 
     def _compile(self, strict: bool) -> None:
         host = native.host()

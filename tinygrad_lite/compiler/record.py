@@ -9,6 +9,7 @@ from typing import Any, NoReturn, cast
 from .. import ops
 from ..engine import SELECTED_LATER, UNREACHED, Value, recording, user_line
 from ..ops import Op, as_float
+from .native import no_collector
 
 
 class Tracer(Value):
@@ -125,7 +126,7 @@ def record(function: Callable[..., Any], shapes: Sequence[Shape]) -> Recording:
     Leaves that are the same Values in both graphs are parameters; fresh ones are constants; results made
     outside are inputs as well, whose gradient flows on. ValueError where the two graphs differ.
     """
-    with recording(Tracer):
+    with no_collector(), recording(Tracer):
         inputs, arguments = _placeholders(shapes)
         outputs, structure = flatten(function(*arguments), function)
         _, twin_arguments = _placeholders(shapes)
