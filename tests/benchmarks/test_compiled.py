@@ -10,6 +10,8 @@ import os
 os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 for _name in "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS":
     os.environ[_name] = "1"
+if hasattr(os, "sched_setaffinity"):  # XLA's thread pool heeds none of these, only how many cores there are
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 import gc
 import random

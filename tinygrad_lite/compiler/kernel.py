@@ -286,16 +286,17 @@ class Kernel:
                     new = c.emit(f"fadd double {old}, {c.lane(added, m)}")
                     c.do(f"store double {new}, ptr {pointer}, align 8")
 
-        def columns_of(j: str, rows: int) -> None:
-            whole = nest.columns - nest.columns % width
-            self.over(whole, width, lambda i: block(j, i, rows, width))
-            if whole < nest.columns:
-                block(j, str(whole), rows, nest.columns - whole)
+        def all_rows(i: str, columns: int) -> None:
+            whole = nest.rows - nest.rows % height
+            self.over(whole, height, lambda j: block(j, i, height, columns))
+            if whole < nest.rows:
+                self.over(nest.rows, 1, lambda j: block(j, i, 1, columns), whole)
 
-        whole = nest.rows - nest.rows % height
-        self.over(whole, height, lambda j: columns_of(j, height))
-        if whole < nest.rows:
-            self.over(nest.rows, 1, lambda j: columns_of(j, 1), whole)
+        # columns outside: a tile of them stays in the first-level cache while the rows, usually fewer, pass
+        whole = nest.columns - nest.columns % width
+        self.over(whole, width, lambda i: all_rows(i, width))
+        if whole < nest.columns:
+            all_rows(str(whole), nest.columns - whole)
 
     # --- loops over scalars: before and after the examples
 
