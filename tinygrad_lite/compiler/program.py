@@ -121,12 +121,7 @@ class Program:
         for nest in plan.before:
             kernel.scalar_nest(nest)
         first, count = plan.sums
-        for i in range(first, first + count) if count <= 4 else ():
-            c.do(f"store double -0.0, ptr {c.address('%scalars', str(i))}")
-        if count > 4:
-            c.loop(
-                str(first), str(first + count), 1, lambda i: c.do(f"store double -0.0, ptr {c.address('%scalars', i)}")
-            )
+        c.loop(str(first), str(first + count), 1, lambda i: c.do(f"store double -0.0, ptr {c.address('%scalars', i)}"))
 
         def block(begin: str) -> None:
             left = c.emit(f"sub i64 %n, {begin}")

@@ -228,9 +228,6 @@ def _update_text(
     side_by_side = bool((np.diff(slots) == 1).all()) if count > 1 else True
 
     def body(c: Code) -> None:
-        def scalar_at(pointer: str) -> str:
-            return c.broadcast(c.emit(f"load double, ptr {pointer}, align 8"))
-
         def parameters(j: str, checks: list[str]) -> list[str]:
             value: dict[int, str] = {}
             p, g, lr, t, *state = [leaves[x] for x in places]
@@ -258,11 +255,11 @@ def _update_text(
 
         wide = count - count % c.lanes if side_by_side else 0
         (first,) = c.fold("0", str(wide), c.lanes, [c.number(0.0)], parameters)
-        whole = c.number(0.0)
         lanes = [c.lane(first, m) for m in range(c.lanes)]
         c.width = 1
+        whole = c.number(0.0)
         for lane in lanes:
-            whole = c.add(whole if whole != "splat (double 0x0000000000000000)" else c.number(0.0), lane)
+            whole = c.add(whole, lane)
         (last,) = c.fold(str(wide), str(count), 1, [whole], parameters)
         c.do(f"store double {last}, ptr %fine")
         c.width = c.lanes
