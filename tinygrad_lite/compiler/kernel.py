@@ -1,7 +1,7 @@
 """The loops of a plan as functions in LLVM's language.
 
-A block of examples is laid out structure of arrays: slot s of the lanes holds VECTORS vectors of one
-number for as many examples. The innermost loops of a `dot` keep a tile of members x vectors in
+A block of examples is laid out structure of arrays: a slot of the lanes holds some vectors, one number
+for as many examples. The innermost loops of a `dot` keep a tile of members x vectors in
 registers, so that a loaded weight serves several vectors and a loaded vector several weights.
 """
 
@@ -23,10 +23,10 @@ UNROLLED = 4  # the longest row of a dot that is written out instead of looped o
 
 
 class Kernel:
-    """Writes one plan. vectors: vectors per block; scalars, lanes: the two memories."""
+    """Writes one plan. stride: doubles from slot to slot of the lanes."""
 
-    def __init__(self, plan: Plan, width: int, vectors: int, fused: bool) -> None:
-        self.plan, self.width, self.vectors, self.fused = plan, width, vectors, fused
+    def __init__(self, plan: Plan, width: int, stride: int, fused: bool) -> None:
+        self.plan, self.width, self.stride, self.fused = plan, width, stride, fused
         self.tables: list[str] = []
         many = sum(group.op in LONG for group in plan.groups) > MANY_LONG
         self.shared: set[tuple[str, int, int]] | None = set() if many else None
@@ -82,7 +82,7 @@ class Kernel:
         c = self.code
         if o.number is not None:
             return lambda k: c.number(cast(float, o.number))
-        step = self.vectors * self.width if o.lanes else 1
+        step = self.stride if o.lanes else 1
         if o.table is None:
             first = self.slot(o, j, i, "0")
             start = self.lane_address(first, v) if o.lanes else c.address("%scalars", first)
@@ -101,7 +101,7 @@ class Kernel:
 
     def lane_address(self, slot: str, v: str) -> str:
         c = self.code
-        at = c.plus(c.times(slot, self.vectors * self.width), c.times(v, self.width))
+        at = c.plus(c.times(slot, self.stride), c.times(v, self.width))
         return c.address("%lanes", at)
 
     # --- loops over the members of a nest, for lanes

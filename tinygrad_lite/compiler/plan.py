@@ -185,13 +185,15 @@ class Planner:
         return members, heights
 
     def _place_leaves(self, found: list[int]) -> None:
-        for i in found:
-            if self.terms.ops[i] is CONSTANT:
+        """Constants by size: what compares with class 0, 1, 2, ... is then in the order of the classes."""
+        kind, number = self.terms.ops[found[0]], {i: self.terms.args[i][0] for i in found}
+        if kind is CONSTANT:
+            for i in sorted(found, key=lambda i: (number[i] != number[i], number[i])):
                 self.slot[i] = self.scalars
-                self.constants[self.scalars] = self.terms.args[i][0]
+                self.constants[self.scalars] = number[i]
                 self.scalars += 1
-            elif self.terms.ops[i] is INPUT:
-                self.slot[i] = self.terms.args[i][0]
+        elif kind is INPUT:
+            self.slot.update(number)
 
     def _place(self, found: list[int]) -> None:
         """A group of these terms, its members in the order of their operands' slots."""

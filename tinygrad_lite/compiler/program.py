@@ -19,7 +19,7 @@ from .record import Recording, Tracer, recorded_nodes
 from .simplify import CONSTANT, INPUT, PARAMETER, STATE, SUM, Terms
 
 # a block of examples should stay in the second-level cache
-_BLOCK_BYTES = 320 * 1024
+_BLOCK_BYTES = 512 * 1024
 _MOST_BYTES = 2 * 1024**3
 
 
@@ -87,13 +87,15 @@ class Program:
         plan = self.plan
         fits = _BLOCK_BYTES // (8 * width * max(plan.lanes, 1))
         self.vectors = max(1, min(16, fits if fits < 4 else fits // 4 * 4))
-        size = 8 * (plan.scalars + plan.lanes * width * self.vectors)
-        if size > _MOST_BYTES:
+        # an odd stride: powers of two would crowd into few sets of the cache
+        self.stride = (self.vectors | 1) * width
+        self.bytes = 8 * (plan.scalars + plan.lanes * self.stride)
+        if self.bytes > _MOST_BYTES:
             raise MemoryError(
-                f"this graph needs {size / 2**30:.1f} GiB of working memory, more than {_MOST_BYTES >> 30}"
+                f"this graph needs {self.bytes / 2**30:.1f} GiB of working memory, more than {_MOST_BYTES >> 30}"
             )
         self.row = -(-(self.inputs or 1) // width) * width  # doubles per example, padded to whole vectors
-        kernel = Kernel(plan, width, self.vectors, fused=not strict)
+        kernel = Kernel(plan, width, self.stride, fused=not strict)
         self.slots = np.array([plan.slot[i] for i in self.results])
         functions = self._functions(kernel)
         functions += kernel.long_functions()
@@ -225,7 +227,7 @@ class Program:
             scalars = native.aligned(max(self.plan.scalars, 1))
             for slot, number in self.plan.constants.items():
                 scalars[slot] = number
-            return scalars, native.aligned(max(self.plan.lanes, 1) * self.width * self.vectors)
+            return scalars, native.aligned(max(self.plan.lanes, 1) * self.stride)
 
 
 _cache: dict[Any, Program] = {}
@@ -275,7 +277,7 @@ class Stats:
             line.startswith("\t") and not line.startswith("\t.") for line in program.library.asm.splitlines()
         )
         self.compile_seconds = program.seconds
-        self.bytes = 8 * (plan.scalars + plan.lanes * program.width * program.vectors)
+        self.bytes = program.bytes
 
     def __repr__(self) -> str:
         rows = [

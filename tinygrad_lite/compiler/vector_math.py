@@ -155,9 +155,13 @@ def _log_edges(c: Code, x: str, argument: str, result: str) -> str:
 
 
 def tanh(c: Code, x: str) -> str:
+    """t / (t + 2) with t = expm1(2 |x|), whose parts need no care for their extremes below 2 * 22."""
     size = c.absolute(x)
     bounded = c.select(c.compare("ogt", size, c.number(22.0)), c.number(22.0), size)
-    t = expm1(c, c.add(bounded, bounded))
+    r, _, k = _reduced(c, c.add(bounded, bounded))
+    p = c.fma(c.mul(r, r), polynomial(c, r, _EXP), r)
+    power = _power_of_two(c, k)
+    t = c.fma(power, p, c.sub(power, c.number(1.0)))
     return c.copysign(c.div(t, c.add(t, c.number(2.0))), x)
 
 
