@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-import itertools
 import math
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -73,11 +72,10 @@ def fit(
     history, start = History(), time.perf_counter()
     trainer = _trainer(compiled, loss, opt, X, y, size, seed, penalty, tol)
     bar = _progress_bar(epochs, progress)
-    loop = _eager_epochs(loss, opt, X, y, size, seed, schedule, penalty, tol, history)
-    if trainer is not None:
+    if trainer is None:
+        loop = _eager_epochs(loss, opt, X, y, size, seed, schedule, penalty, tol, epochs, history)
+    else:
         loop = _compiled_epochs(trainer, opt, epochs, -(-len(X) // size), schedule, every, history)
-    if not epochs:
-        loop = iter(())
     try:
         for epoch in loop:
             history.seconds = time.perf_counter() - start
@@ -89,7 +87,7 @@ def fit(
             if last:
                 break
     finally:
-        loop.close() if hasattr(loop, "close") else None
+        loop.close()
         history.seconds = time.perf_counter() - start
         bar(None, math.nan)
     return history
@@ -97,11 +95,11 @@ def fit(
 
 def _eager_epochs(
     loss: Any, opt: Optimizer, X: Sequence[Any], y: Sequence[Any], size: int, seed: int, schedule: Any, penalty: Any,
-    tol: float | None, history: History,
-) -> Iterator[int]:  # fmt: skip
+    tol: float | None, epochs: int, history: History,
+) -> Generator[int]:  # fmt: skip
     """Yields the number of each epoch when it is done."""
     order, state = list(range(len(X))), seed
-    for epoch in itertools.count(1):
+    for epoch in range(1, epochs + 1):
         if size < len(X):
             order, state = shuffled(len(X), state)
         epoch_loss, seen = 0.0, 0
@@ -128,7 +126,7 @@ def _eager_epochs(
 
 def _compiled_epochs(
     trainer: Trainer, opt: Optimizer, epochs: int, per_epoch: int, schedule: Any, every: int | None, history: History
-) -> Iterator[int]:
+) -> Generator[int]:
     """Runs native code for about a tenth of a second at a time, at most to the epoch that is asked for, and
     yields the number of the last whole epoch: parameters and optimiser then stand in their Values."""
     from .compiler import training

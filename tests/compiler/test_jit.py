@@ -16,6 +16,7 @@ from tinygrad_lite.compiler import jit, native
 pytest.importorskip("llvmlite")
 np = pytest.importorskip("numpy")
 program = pytest.importorskip("tinygrad_lite.compiler.program")
+record_module = pytest.importorskip("tinygrad_lite.compiler.record")
 
 X = [[0.5, -1.0], [2.0, 0.25], [-0.75, 1.5]]
 Y = [1.0, -1.0, 1.0]
@@ -302,6 +303,61 @@ def test_anomaly_names_the_row_of_the_data_that_is_nan():
     f = jit(lambda x: ops.exp(w * x))
     with anomaly(), pytest.raises(FloatingPointError, match=r"example 2|row 2"):
         f.mean([1.0, 2.0, math.nan, 4.0])
+
+
+def test_anomaly_names_the_example_whose_computation_gives_the_first_nan():
+    w = Value(1.0)
+    f = jit(lambda x: ops.log(w * x))
+    with anomaly(), pytest.raises(FloatingPointError, match=r"example 1: nan was born .* log\(Value\(-2\)\)"):
+        f.mean([1.0, -2.0, 3.0])
+    with anomaly(), pytest.raises(FloatingPointError, match=r"example 2: -inf was born .* log\(Value\(0\)\)"):
+        f.batch([1.0, 2.0, 0.0])
+    with anomaly():
+        assert f.mean([1.0, math.e]).data == pytest.approx(0.5)
+
+
+def test_a_compiled_node_takes_part_in_anomaly_detection_of_the_graph_around_it():
+    w = Value(1e-300)
+    mean = jit(lambda x: w * x).mean([1e308])
+    with anomaly(), pytest.raises(FloatingPointError, match="inf was born in the backward pass"):
+        (mean * 1e5).backward()
+
+
+@pytest.mark.parametrize("width", [1, 2, 4])
+def test_machines_with_narrower_vectors_compute_the_same(monkeypatch, width):
+    monkeypatch.setitem(native.host(), "width", width)
+    model, loss = model_and_loss(nouts=(5, 3, 1))
+    x, y = examples(21)
+    f = jit(loss, strict=True)
+    assert f.batch(x, y) == pytest.approx([loss(a, b).data for a, b in zip(x.tolist(), y.tolist())], rel=1e-13)
+    assert f.stats.lanes == width
+    eager = gradient_of(ops.mean([loss(a, b) for a, b in zip(x.tolist(), y.tolist())]), model.parameters())
+    assert f.value_and_grad(x, y)[1] == pytest.approx(eager, rel=1e-11, abs=1e-14)
+
+    def everything(z):
+        return [
+            ops.exp(z), ops.expm1(z), ops.log(z), ops.log1p(z), ops.sin(z), ops.cos(z), ops.tanh(z), ops.sigmoid(z),
+            ops.softplus(z), ops.hypot(z, 2.0), ops.logsumexp([z, 1.0, -z]), ops.pick(1, [z, -z]), ops.sign(z),
+        ]  # fmt: skip
+
+    points = [0.25, 1.0, 3.5, 40.0, 1e6]
+    found = jit(everything, strict=True).batch(points)
+    for row, z in zip(found, points, strict=True):
+        assert row == pytest.approx([out.data for out in everything(Value(z))], rel=1e-14)
+
+
+def test_a_graph_beyond_this_machines_memory_is_refused_while_it_is_recorded(monkeypatch):
+    monkeypatch.setattr(record_module._Budget, "most", 1000)
+    f = jit(lambda x: sum((x * i for i in range(10**9)), x))
+    with pytest.raises(MemoryError, match="more than 1,000 operands"):
+        f.batch([1.0])
+    assert jit(lambda x: x + 1.0).batch([1.0]).tolist() == [2.0]  # the next one starts anew
+
+
+def test_a_graph_that_needs_too_much_working_memory_is_refused_before_it_is_compiled(monkeypatch):
+    monkeypatch.setattr(program, "_MOST_BYTES", 10_000)
+    with pytest.raises(MemoryError, match="GiB of working memory"):
+        jit(lambda xs: ops.total([ops.sin(x) for x in xs])).batch([[1.0] * 200])
 
 
 def test_no_grad_gives_results_that_record_nothing():

@@ -18,6 +18,7 @@ from tinygrad_lite import Value, data, fit, nn, ops, optim
 pytest.importorskip("llvmlite")
 pytest.importorskip("numpy")
 program = pytest.importorskip("tinygrad_lite.compiler.program")
+native = pytest.importorskip("tinygrad_lite.compiler.native")
 
 X, Y = data.moons(20, noise=0.1, seed=1)
 N = len(X)
@@ -92,6 +93,12 @@ def test_every_optimiser_follows_the_eager_path(make_optimizer):
 def test_every_batch_size_follows_the_eager_path(batch_size):
     (history,) = both_agree(batch_size=batch_size, epochs=10, seed=3, make_optimizer=OPTIMIZERS["momentum"])
     assert history.steps == 10 * math.ceil(N / min(batch_size, N)) and len(history.loss) == 10
+
+
+@pytest.mark.parametrize("width", [1, 2, 4])
+def test_machines_with_narrower_vectors_follow_the_eager_path(monkeypatch, width):
+    monkeypatch.setitem(native.host(), "width", width)
+    both_agree(batch_size=7, epochs=20, seed=1, make_optimizer=OPTIMIZERS["Adam"], penalty=lambda ps: nn.l1(ps, 1e-3))
 
 
 @pytest.mark.parametrize("seed", [0, 1, -1, 2**64 + 5])

@@ -92,7 +92,7 @@ class Compiled:
         """Batches of arguments -> a NumPy array of the results: (n,) for one Value, (n, ...) for lists."""
         columns, shapes, n = self._columns(arrays)
         recorded = self._recording(shapes)
-        self._check_demands(recorded, columns)
+        check_demands(recorded, columns)
         program = self._program(recorded, shapes, "each")
         np = _numpy()
         parameters = np.array([p.data for p in recorded.captured])
@@ -122,7 +122,7 @@ class Compiled:
         recorded = self._recording(shapes)
         if len(recorded.outputs) != 1:
             raise TypeError(f"a mean needs one result per example, {self.__name__} returns {len(recorded.outputs)}")
-        self._check_demands(recorded, columns)
+        check_demands(recorded, columns)
         program = self._program(recorded, shapes, "sum")
         rows = self._rows(program, columns, n)
         found = self._run(program, recorded, shapes, rows, 1.0 / n, parameters)
@@ -264,19 +264,16 @@ class Compiled:
             found = cls._orders[n] = _numpy().arange(n)
         return found
 
-    def _check_demands(self, recorded: Recording, columns: Sequence[Any]) -> None:
-        check_demands(recorded, columns)
-
 
 def check_demands(recorded: Recording, columns: Sequence[Any]) -> None:
     """What losses ask of their targets, asked of a batch: ValueError names the first example that fails."""
     at = 0
     for column in columns:
-        for k in range(column.shape[1]):
-            place = recorded.inputs[at + k]
-            if not place.demands:
+        width = column.shape[1]
+        for place in recorded.demanding:
+            if not at <= place.index < at + width:
                 continue
-            numbers = column[:, k]
+            numbers = column[:, place.index - at]
             seen = numbers.tobytes()
             if place.checked == seen:
                 continue
@@ -288,7 +285,7 @@ def check_demands(recorded: Recording, columns: Sequence[Any]) -> None:
                     if not holds(number):
                         raise ValueError(f"example {i}: {message(number)}")
             place.checked = seen
-        at += column.shape[1]
+        at += width
 
 
 def refuse_non_finite(columns: Sequence[Any]) -> None:

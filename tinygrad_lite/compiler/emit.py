@@ -170,6 +170,11 @@ class Code:
             result = self.emit(f"insertelement {self.type} {result}, double {called}, i32 {lane}")
         return result
 
+    def smaller(self, a: str, b: str) -> str:
+        """The smaller one of two single integers."""
+        self.declare("@llvm.smin.i64", "declare i64 @llvm.smin.i64(i64, i64)")
+        return self.emit(f"call i64 @llvm.smin.i64(i64 {a}, i64 {b})")
+
     # --- memory, addressed in doubles
 
     def address(self, base: str, index: str) -> str:

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..engine import adjoints, recording
+from ..engine import adjoints
 from . import native
 from .emit import Code
 from .kernel import Kernel
 from .plan import Planner, varying_terms
-from .record import Recording, Tracer, recorded_nodes
+from .record import Recording, Tracer, recorded_nodes, recording
 from .simplify import CONSTANT, INPUT, PARAMETER, STATE, SUM, Terms
 
 # a block of examples should stay in the second-level cache
@@ -128,8 +128,7 @@ class Program:
         def block(begin: str) -> None:
             left = c.emit(f"sub i64 %n, {begin}")
             most = self.vectors * w
-            c.declare("@llvm.smin.i64", "declare i64 @llvm.smin.i64(i64, i64)")
-            here = c.emit(f"call i64 @llvm.smin.i64(i64 {left}, i64 {most})")
+            here = c.smaller(left, str(most))
             c.do(f"%rounded = add i64 {here}, {w - 1}")
             c.do(f"%vectors = sdiv i64 %rounded, {w}")
             c.do("%whole = and i64 %vectors, -4")
@@ -150,7 +149,6 @@ class Program:
         """Rows of examples -> lanes: width examples at a time are transposed in registers. Lanes past the
         last example repeat it, with seed 0."""
         w = self.width
-        c.declare("@llvm.smin.i64", "declare i64 @llvm.smin.i64(i64, i64)")
         last = c.emit("sub i64 %n, 1")
 
         def vector(v: str) -> None:
@@ -158,7 +156,7 @@ class Program:
             pointers, seeds = [], "poison"
             for lane in range(w):
                 at = c.plus(first, str(lane))
-                near = c.emit(f"call i64 @llvm.smin.i64(i64 {at}, i64 {last})")
+                near = c.smaller(at, last)
                 index = c.emit(f"load i64, ptr {c.emit(f'getelementptr i64, ptr %order, i64 {near}')}")
                 pointers.append(c.address("%rows", c.times(index, self.row)))
                 valid = c.emit(f"icmp sle i64 {at}, {last}")
@@ -203,8 +201,7 @@ class Program:
         """
         scalars, lanes = self._memory()
         scalars[: self.parameters] = parameters
-        block = self.vectors * self.width
-        stride = -(-n // block) * block
+        stride = -(-n // self.width) * self.width
         out = np.empty((self.outputs, stride)) if self.kind == "each" else None
         self._native(
             scalars.ctypes.data, lanes.ctypes.data, rows.ctypes.data, order.ctypes.data, n, seed,
@@ -297,7 +294,7 @@ class Stats:
 def _with_gradients(outputs: Sequence[Any], places: Sequence[Tracer], seed: Any, exact: bool) -> list[Any]:
     """The outputs (of lanes that hold an example), then for each output its gradient times the seed."""
     gradients: list[Any] = []
-    with recording(Tracer):
+    with recording():
         for out in outputs:
             root = ops.mul(out, 1.0 if seed is None else seed)
             gradients += adjoints(root, places, masked=exact)

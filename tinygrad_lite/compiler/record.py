@@ -3,13 +3,43 @@
 from __future__ import annotations
 
 import math
+import os
+import threading
 from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn, cast
 
-from .. import ops
-from ..engine import SELECTED_LATER, UNREACHED, Value, recording, user_line
+from .. import engine, ops
+from ..engine import SELECTED_LATER, UNREACHED, Value, user_line
 from ..ops import Op, as_float
 from .native import no_collector
+
+
+def _most_operands() -> int:
+    """As many as half of this machine's memory holds: an operation of two operands takes up to two
+    kilobytes on its way to native code (measured)."""
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not known here
+        memory = 8 * 2**30
+    return memory // 2 // 1024
+
+
+class _Budget(threading.local):
+    """Operands that this thread may still record."""
+
+    most = left = _most_operands()
+
+
+_budget = _Budget()
+
+
+@contextmanager
+def recording() -> Iterator[None]:
+    """Every operation of this thread records a Tracer. MemoryError for a graph too large to compile."""
+    _budget.left = _budget.most
+    with engine.recording(Tracer):
+        yield
 
 
 class Tracer(Value):
@@ -36,6 +66,13 @@ class Tracer(Value):
     def record(cls, op: Op, operands: Sequence[Any]) -> Tracer:
         args = tuple([x if isinstance(x, Value) else as_float(x) for x in operands])
         node = cls._node(op, args)
+        _budget.left -= len(args)
+        if _budget.left < 0:
+            raise MemoryError(
+                f"the graph of one example has more than {_budget.most:,} operands, which this machine's memory "
+                "may not hold: record a smaller part (one example, not a loop over the data), or use dot and "
+                "total, which are one operation each"
+            )
         if op is ops.pick and isinstance(args[0], Value):
             n = len(args) - 1
             args[0].demand(
@@ -115,6 +152,7 @@ class Recording:
     ) -> None:
         self.inputs, self.outputs, self.structure = inputs, outputs, structure
         self.captured, self.places = captured, places
+        self.demanding = [x for x in inputs if x.demands]
 
 
 Shape = tuple[int, ...]
@@ -126,7 +164,7 @@ def record(function: Callable[..., Any], shapes: Sequence[Shape]) -> Recording:
     Leaves that are the same Values in both graphs are parameters; fresh ones are constants; results made
     outside are inputs as well, whose gradient flows on. ValueError where the two graphs differ.
     """
-    with no_collector(), recording(Tracer):
+    with no_collector(), recording():
         inputs, arguments = _placeholders(shapes)
         outputs, structure = flatten(function(*arguments), function)
         _, twin_arguments = _placeholders(shapes)

@@ -8,18 +8,22 @@ from typing import Any, cast
 
 import numpy as np
 
-from ..engine import Value, anomaly_active, recording
+from ..engine import Value, anomaly_active
 from ..ops import Op
 from ..optim import Optimizer
 from . import blame, check_demands, native
-from .emit import Code
+from .emit import LOWERINGS, Code
 from .kernel import Kernel
+from .plan import needed_terms
 from .program import Program
-from .record import Recording, Tracer, record, recorded_nodes
-from .simplify import PARAMETER, STATE, Terms
+from .record import Recording, Tracer, record, recorded_nodes, recording
+from .simplify import CONSTANT, PARAMETER, STATE, Terms
 
 # what the native loop returns
 RUNNING, NO_LOSS, NO_STEP, STILL = 0, 1, 2, 3
+# where the native loop stands: the next example of this epoch, steps and epochs done, loss of this epoch so
+# far and over how many examples, largest move of the last step, is this epoch shuffled?
+AT, STEPS, EPOCHS, LOSS, SEEN, MOVE, SHUFFLED, PLACES = range(8)
 _KINDS = [ctypes.c_void_p] * 13
 
 
@@ -55,10 +59,9 @@ class Trainer:
         self._order_places()
         width = native.host()["width"]
         self.padded = -(-len(opt.params) // width) * width
-        self._programs: dict[bool, tuple[Program, Any]] = {}
+        self._programs: dict[bool, _StepProgram] = {}
         self.exact = False
-        program, _ = self._program()
-        self.rows = compiled._rows(program, columns, self.n)
+        self.rows = compiled._rows(self._program(), columns, self.n)
         self.order = np.arange(self.n)
         self.random = np.array([seed & 0xFFFFFFFFFFFFFFFF], dtype=np.uint64)
         self.parameters = native.aligned(self.padded)
@@ -66,8 +69,7 @@ class Trainer:
         self.news = native.aligned(self.padded * (1 + opt.state_size))
         self.made, self.yielded = 0, 0.0
         self.gradients: Any = None
-        # at, steps, epochs, loss of this epoch so far, examples seen, largest move, is this epoch shuffled?
-        self.progress = np.zeros(7)
+        self.progress = np.zeros(PLACES)
         self.pull()
 
     def _order_places(self) -> None:
@@ -89,11 +91,9 @@ class Trainer:
                     "compute it inside the loss, or train with compiled=False"
                 )
 
-    def _program(self) -> tuple[Program, Any]:
-        """The step's program and the native loop around it."""
+    def _program(self) -> _StepProgram:
         if self.exact not in self._programs:
-            program = _StepProgram(self)
-            self._programs[self.exact] = program, program.train
+            self._programs[self.exact] = _StepProgram(self)
         return self._programs[self.exact]
 
     def pull(self) -> None:
@@ -102,16 +102,16 @@ class Trainer:
         self.parameters[:k] = [p.data for p in opt.params]
         for s in range(opt.state_size):
             self.state[s * self.padded : s * self.padded + k] = [state[s] for state in opt.state]
-        self.made = self.steps if self.progress[1] else self.made
+        self.made = self.steps if self.progress[STEPS] else self.made
         self.start_steps = opt.t
-        self.progress[1] = 0.0
+        self.progress[STEPS] = 0.0
 
     def push(self) -> None:
         """Writes them back, as they are after the last whole step."""
         opt, k = self.opt, len(self.opt.params)
         numbers = self.parameters[:k].tolist()
         columns = [self.state[s * self.padded : s * self.padded + k].tolist() for s in range(opt.state_size)]
-        opt.commit(numbers, list(zip(*columns)) if columns else [()] * k, self.start_steps + int(self.progress[1]))
+        opt.commit(numbers, list(zip(*columns)) if columns else [()] * k, self.start_steps + int(self.progress[STEPS]))
         if self.gradients is not None:
             for p, g in zip(opt.params, self.gradients.tolist()):
                 p.grad = g
@@ -119,24 +119,24 @@ class Trainer:
     @property
     def steps(self) -> int:
         """Updates made since the start."""
-        return self.made + int(self.progress[1])
+        return self.made + int(self.progress[STEPS])
 
     @property
     def partial(self) -> float | None:
         """The mean loss of the examples seen in an epoch that is not over; None between epochs."""
-        return float(self.progress[3] * self.n / self.progress[4]) if self.progress[4] else None
+        return float(self.progress[LOSS] * self.n / self.progress[SEEN]) if self.progress[SEEN] else None
 
     def blame(self) -> None:
         """Under anomaly(): FloatingPointError that names the example of this batch, the operation, the line."""
         if anomaly_active():
-            at = int(self.progress[0])
+            at = int(self.progress[AT])
             for i in self.order[at : at + self.batch].tolist():
                 blame(self.loss, self.shapes, self.columns, i)
 
     def run(self, rates: Any) -> tuple[int, list[float]]:
         """len(rates) steps at these learning rates. Returns RUNNING, or why it stopped early, and the mean
         loss of each epoch that ended."""
-        program, train = self._program()
+        program = self._program()
         scalars, lanes = program._memory()
         count = len(self.opt.params)
         scalars[count : len(self.values)] = [v.data for v in self.values[count:]]
@@ -144,16 +144,16 @@ class Trainer:
         losses = np.zeros(len(rates) + 1)
         sizes = np.array([self.n, self.batch, len(rates)], dtype=np.int64)
         numbers = np.array([-1.0 if self.tol is None else self.tol, float(self.start_steps)])
-        self.progress[2] = 0.0
+        self.progress[EPOCHS] = 0.0
         arrays = [
             scalars, lanes, self.rows, self.order, self.random, self.parameters, self.state, self.news,
             rates, losses, self.progress, sizes, numbers,
         ]  # fmt: skip
-        train(*[a.ctypes.data for a in arrays], status.ctypes.data)
+        program.train(*[a.ctypes.data for a in arrays], status.ctypes.data)
         self.gradients = scalars[program.slots[1 : 1 + count]]
         self.last_loss = float(scalars[program.slots[0]])
         program._work.append((scalars, lanes))
-        return int(status[0]), losses[: int(self.progress[2])].tolist()
+        return int(status[0]), losses[: int(self.progress[EPOCHS])].tolist()
 
 
 class _StepProgram(Program):
@@ -180,7 +180,7 @@ class _StepProgram(Program):
         """@update: the optimiser's rule for all parameters, into %news; %fine: is every number finite?"""
         opt, size = self.trainer.opt, self.trainer.opt.state_size
         terms = Terms(strict=False)
-        with recording(Tracer):
+        with recording():
             p, g, lr, t, *state = places = [Tracer.leaf(i) for i in range(4 + size)]
             results = opt.update(p, g, lr, t, *state)
         if len(results) != 1 + size:
@@ -188,7 +188,6 @@ class _StepProgram(Program):
                 f"{type(opt).__name__}.update must return the parameter and {size} numbers of state (state_size), "
                 f"got {len(results)} numbers"
             )
-        # one parameter's scalars, side by side: the plan of a graph with one member a group
         leaves: dict[Any, int] = {
             x: terms.leaf(PARAMETER if i != 2 and i != 3 else STATE, i) for i, x in enumerate(places)
         }
@@ -220,10 +219,6 @@ def _update_text(
     kernel: Kernel, terms: Terms, leaves: dict[Any, int], places: Sequence[Any], roots: Sequence[int], program: Program,
     size: int, count: int, padded: int,
 ) -> str:  # fmt: skip
-    from .emit import LOWERINGS
-    from .plan import needed_terms
-    from .simplify import CONSTANT
-
     slots = program.slots[1 : 1 + count]
     side_by_side = bool((np.diff(slots) == 1).all()) if count > 1 else True
 
@@ -289,7 +284,6 @@ def _train_body(c: Code, program: _StepProgram) -> None:
     tol, before = (c.load(c.address("%numbers", str(k))) for k in range(2))
     n_number = c.emit(f"sitofp i64 {n} to double")
     fine = c.emit("alloca double")
-    c.declare("@llvm.smin.i64", "declare i64 @llvm.smin.i64(i64, i64)")
     shuffles = c.emit(f"icmp slt i64 {batch}, {n}")
     keep = c.emit("alloca i64")
     c.do(f"store i64 0, ptr {keep}")
@@ -299,16 +293,16 @@ def _train_body(c: Code, program: _StepProgram) -> None:
         c.do("ret void")
 
     def step(s: str) -> None:
-        at = c.emit(f"fptosi double {c.load(field(0))} to i64")
-        fresh = c.compare("oeq", c.load(field(6)), c.number(0.0))
+        at = c.emit(f"fptosi double {c.load(field(AT))} to i64")
+        fresh = c.compare("oeq", c.load(field(SHUFFLED)), c.number(0.0))
 
         def begin_epoch() -> None:
             _shuffle(c, n)
-            c.store(c.number(1.0), field(6))
+            c.store(c.number(1.0), field(SHUFFLED))
 
         c.when(c.emit(f"and i1 {fresh}, {shuffles}"), begin_epoch)
         left = c.emit(f"sub i64 {n}, {at}")
-        here = c.emit(f"call i64 @llvm.smin.i64(i64 {left}, i64 {batch})")
+        here = c.smaller(left, batch)
         here_number = c.emit(f"sitofp i64 {here} to double")
         seed = c.div(c.number(1.0), here_number)
         _copy(c, "%parameters", "%scalars", count)
@@ -321,7 +315,7 @@ def _train_body(c: Code, program: _StepProgram) -> None:
         bad = c.compare("uno", c.sub(value, value), c.number(0.0))
         c.when_return(bad, lambda: leave(NO_LOSS))
         lr = c.load(c.address("%rates", s))
-        done = c.load(field(1))
+        done = c.load(field(STEPS))
         t = c.add(c.add(before, done), c.number(1.0))
         c.do(
             f"call void @update(ptr %scalars, ptr %parameters, ptr %state, ptr %news, double {lr}, double {t}, "
@@ -330,29 +324,29 @@ def _train_body(c: Code, program: _StepProgram) -> None:
         c.when_return(c.compare("une", c.load(fine), c.number(0.0)), lambda: leave(NO_STEP))
         if trainer.tol is not None:
             (largest,) = c.fold("0", str(count), 1, [c.number(0.0)], lambda j, m: [_larger_move(c, j, m[0])])
-            c.store(largest, field(5))
+            c.store(largest, field(MOVE))
         _copy(c, "%news", "%parameters", count)
         for k in range(size):
             _copy(c, c.address("%news", str((k + 1) * padded)), c.address("%state", str(k * padded)), count)
-        c.store(c.add(done, c.number(1.0)), field(1))
+        c.store(c.add(done, c.number(1.0)), field(STEPS))
         share = c.div(c.mul(value, here_number), n_number)
-        c.store(c.add(c.load(field(3)), share), field(3))
-        c.store(c.add(c.load(field(4)), here_number), field(4))
+        c.store(c.add(c.load(field(LOSS)), share), field(LOSS))
+        c.store(c.add(c.load(field(SEEN)), here_number), field(SEEN))
         following = c.emit(f"add i64 {at}, {here}")
-        c.store(c.emit(f"sitofp i64 {following} to double"), field(0))
+        c.store(c.emit(f"sitofp i64 {following} to double"), field(AT))
         ends = c.emit(f"icmp sge i64 {following}, {n}")
 
         def end_epoch() -> None:
             k = c.emit(f"load i64, ptr {keep}")
-            c.store(c.load(field(3)), c.address("%losses", k))
+            c.store(c.load(field(LOSS)), c.address("%losses", k))
             c.do(f"store i64 {c.emit(f'add i64 {k}, 1')}, ptr {keep}")
-            c.store(c.add(c.load(field(2)), c.number(1.0)), field(2))
-            for cleared in 0, 3, 4, 6:
+            c.store(c.add(c.load(field(EPOCHS)), c.number(1.0)), field(EPOCHS))
+            for cleared in AT, LOSS, SEEN, SHUFFLED:
                 c.store(c.number(0.0), field(cleared))
 
         c.when(ends, end_epoch)
         if trainer.tol is not None:
-            c.when_return(c.compare("ole", c.load(field(5)), tol), lambda: leave(STILL))
+            c.when_return(c.compare("ole", c.load(field(MOVE)), tol), lambda: leave(STILL))
 
     c.loop("0", steps, 1, step)
     c.do(f"store i64 {RUNNING}, ptr %status")
