@@ -82,6 +82,12 @@ def _attributes(box: Box) -> dict[str, str]:
         return look | {"label": f"<{_html(box.cells[0])}>", "shape": "ellipse", "margin": "0.06,0.03"}
     if box.kind == "constant":
         return look | {"label": f"<{_html(box.cells[0])}>", "shape": "box", "margin": "0.08,0.03", "height": "0.2"}
+    if box.kind == "part":
+        name, *lines = [_html(cell) for cell in box.cells]
+        rows = "".join(f"<tr><td>{line}</td></tr>" for line in (f"<b>{name}</b>", *lines))
+        table = f'<table border="0" cellborder="0" cellspacing="0" cellpadding="1">{rows}</table>'
+        stack = {"peripheries": "3"} if box.copies > 1 else {}
+        return look | stack | {"label": f"<{table}>", "shape": "box", "margin": "0.08,0.05"}
     cells = "<vr/>".join(f"<td>{_html(cell)}</td>" for cell in box.cells)
     table = f'<table border="0" cellborder="0" cellspacing="0" cellpadding="4"><tr>{cells}</tr></table>'
     return look | {"label": f"<{table}>", "shape": "box", "style": "filled,rounded", "margin": "0.02"}

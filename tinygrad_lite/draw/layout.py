@@ -75,6 +75,10 @@ def one_line(text: str) -> str:
     return _NOT_XML.sub("\ufffd", _BREAKS.sub("\u23ce", text).replace("\t", " "))
 
 
+LINE = 16.0  # from line to line of a part
+CARD = 4.0  # how far a card of a stack stands out behind the one before
+
+
 def _cells(box: Box) -> list[tuple[str, float]]:
     """The texts in the box and the widths of their cells; an operation has one cell."""
     texts = [" ".join(box.cells)] if box.kind == "operation" else box.cells or [""]
@@ -88,7 +92,12 @@ def _turned(a: float, b: float, rankdir: str) -> Point:
 
 def _size(box: Box, fan_in: int, rankdir: str) -> Point:
     """Extent along and across; an operation grows with its fan-in, so that arrows arrive side by side."""
-    width = sum(width for _, width in _cells(box))
+    widths = [width for _, width in _cells(box)]
+    if box.kind == "part":
+        cards = 2 * CARD if box.copies > 1 else 0.0
+        # the name is bold: an eighth wider
+        return _turned(max(1.125 * widths[0], *widths) + cards, LINE * len(widths) + 10.0 + cards, rankdir)
+    width = sum(widths)
     if box.kind != "operation":
         return _turned(width, 22.0 if box.kind == "constant" else 26.0, rankdir)
     # 1.1: the corners of the text, too, lie inside the ellipse
@@ -410,6 +419,8 @@ def _box_svg(box: Box, place: Rectangle) -> str:
     """A rectangle divided by lines; an operation's corners are so round that it is an ellipse."""
     x, y, width, height = place
     fill, border, colour = COLORS[box.kind]
+    if box.kind == "part":
+        return _part_svg(box, place)
     is_round = box.kind == "operation"
     rx, ry = (width / 2, height / 2) if is_round else (5.0, 5.0)
     drawn = _rect_svg(place, rx, ry, fill, border)
@@ -422,6 +433,20 @@ def _box_svg(box: Box, place: Rectangle) -> str:
         drawn += _text_svg(text, left + cell / 2, y + height / 2, colour)
         left += cell
     return f'<g class="box {box.kind}" data-key={_quote(box.key)}>{drawn}</g>'
+
+
+def _part_svg(box: Box, place: Rectangle) -> str:
+    """Lines of text, the first one bold, on one card or on a stack of three."""
+    fill, border, colour = COLORS[box.kind]
+    shifts = (2 * CARD, CARD, 0.0) if box.copies > 1 else (0.0,)
+    x, y, width, height = place
+    front = Rectangle(x, y + shifts[0], width - shifts[0], height - shifts[0])
+    drawn = "".join(_rect_svg(front._replace(x=x + s, y=front.y - s), 5.0, 5.0, fill, border) for s in shifts)
+    for i, (text, _) in enumerate(_cells(box)):
+        weight = "" if i else ' font-weight="bold"'
+        middle = front.y + 5.0 + LINE * (i + 0.5)
+        drawn += _text_svg(text, front.x + front.width / 2, middle, colour).replace("<text", f"<text{weight}")
+    return f'<g class="box part" data-key={_quote(box.key)}>{drawn}</g>'
 
 
 def _arrow_svg(arrow: Arrow, route: Route, rankdir: str) -> str:

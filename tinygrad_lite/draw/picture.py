@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-Kind = Literal["value", "parameter", "constant", "operation"]
+Kind = Literal["value", "parameter", "constant", "operation", "part"]
 
 
 # fill, line and text of each kind: tints after Okabe and Ito (2008), told apart by the colour-blind, light
@@ -18,6 +18,7 @@ COLORS: dict[Kind, tuple[str, str, str]] = {
     "parameter": ("#fdeecb", "#b37700", "#1b2733"),
     "constant": ("#f0f0f0", "#a0a0a0", "#5c5c5c"),
     "operation": ("#d6eaf8", "#0072b2", "#1b2733"),
+    "part": ("#e3f3ec", "#00795a", "#1b2733"),
 }
 ARROW_COLOR = "#7b8894"
 
@@ -25,12 +26,15 @@ ARROW_COLOR = "#7b8894"
 class Box(NamedTuple):
     """key: unique name. cells: texts side by side, as in a record `a | data 2.0 | grad -24.0`.
 
-    kind: "value" and "parameter" (a leaf) are records, "constant" a plain number, "operation" round.
+    kind: "value" and "parameter" (a leaf) are records, "constant" a plain number, "operation" round;
+    a "part" stands for many Values: its cells are lines below each other, the first one its name.
+    copies: more than 1 is drawn as a stack of cards.
     """
 
     key: str
     cells: tuple[str, ...]
     kind: Kind
+    copies: int = 1
 
 
 class Arrow(NamedTuple):
