@@ -497,7 +497,7 @@ def test_a_chain_of_a_million_nodes_on_a_small_stack_under_a_recursion_limit_of_
 
 def test_no_node_survives_its_last_reference_without_the_cycle_collector():
     def alive():
-        return sum(isinstance(o, Value) for o in gc.get_objects())
+        return sum(type(o) is Value for o in gc.get_objects())
 
     gc.collect()
     gc.disable()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, cast
 
 from . import ops
-from .engine import Value, affine
+from .engine import Value, affine, current_scope
 
 Init = Callable[[int, random.Random], float]
 
@@ -43,13 +44,43 @@ ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
 Activation = str | Callable[[Any], Any]
 
 
+def _stamping(call: Callable[..., Any]) -> Callable[..., Any]:
+    """A module's __call__ whose results carry the stamp of this call."""
+
+    @functools.wraps(call)
+    def stamped(self: Module, *inputs: Any, **options: Any) -> Any:
+        out = call(self, *inputs, **options)
+        stamp = self, inputs, current_scope()
+        if isinstance(out, Value):
+            out.stamp = stamp
+        else:
+            for part in _flat(out):
+                if isinstance(part, Value):
+                    part.stamp = stamp
+        return out
+
+    return stamped
+
+
 class Module:
-    """A part of a network: finds the Values in its attributes, in lists and in modules below."""
+    """A part of a network: finds the Values in its attributes, in lists and in modules below.
+
+    What a module's `__call__` returns is stamped with that call, so that a picture can fold it.
+    """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "__call__" in vars(cls):
+            cls.__call__ = _stamping(vars(cls)["__call__"])  # type: ignore[method-assign]
+
+    def named_modules(self) -> Iterator[tuple[str, Module]]:
+        """(path, module) of this module ("") and of every module below, such as ("layers.0", Layer)."""
+        yield from _walk("", self, set(), Module)
 
     def named_parameters(self) -> Iterator[tuple[str, Value]]:
         """(path, Value) of every parameter, such as ("layers.0.neurons.3.w.1", Value); each Value once."""
         seen: set[Value] = set()
-        for name, value in _walk("", self, set()):
+        for name, value in _walk("", self, set(), Value):
             if value not in seen:
                 seen.add(value)
                 yield name, value
@@ -161,6 +192,11 @@ class Layer(Module):
         rng = _generator(seed)
         self.neurons = [Neuron(nin, activation, init, rng, nonlin, nout) for _ in range(nout)]
 
+    @property
+    def activation(self) -> Activation:
+        """That of its neurons."""
+        return self.neurons[0].activation
+
     def outputs(self, x: Sequence[Any]) -> list[Value]:
         """x: nin numbers or Values. Returns nout Values, also where nout is 1."""
         neurons = self.neurons
@@ -177,8 +213,7 @@ class Layer(Module):
         return {"weight": [n.w for n in self.neurons], "bias": [n.b for n in self.neurons]}
 
     def __repr__(self) -> str:
-        n = self.neurons[0]
-        return f"Layer({len(n.w)}, {len(self.neurons)}, activation={_activation_name(n.activation)!r})"
+        return f"Layer({len(self.neurons[0].w)}, {len(self.neurons)}, activation={_activation_name(self.activation)!r})"
 
 
 class MLP(Module):
@@ -328,9 +363,11 @@ def shape(tensor: Any) -> tuple[int, ...]:
     return (len(tensor), *(inner.pop() if inner else ()))
 
 
-def _walk(path: str, part: Any, entered: set[int]) -> Iterator[tuple[str, Value]]:
-    if isinstance(part, Value):
+def _walk(path: str, part: Any, entered: set[int], kind: type) -> Iterator[tuple[str, Any]]:
+    """Depth first, each module once: (path, part) of every part of this kind."""
+    if isinstance(part, kind):
         yield path, part
+    if isinstance(part, Value):
         return
     inside: Iterable[tuple[Any, Any]] = ()
     if isinstance(part, Module):
@@ -343,7 +380,7 @@ def _walk(path: str, part: Any, entered: set[int]) -> Iterator[tuple[str, Value]
     elif isinstance(part, (list, tuple)):
         inside = enumerate(part)
     for name, inner in inside:
-        yield from _walk(f"{path}.{name}" if path else str(name), inner, entered)
+        yield from _walk(f"{path}.{name}" if path else str(name), inner, entered, kind)
 
 
 def _modules_and_tensors(path: str, part: Any) -> Iterator[tuple[str, Any]]:
@@ -364,7 +401,7 @@ def _is_tensor(part: Any) -> bool:
 
 
 def _flat(tensor: Any) -> Iterator[Any]:
-    if hasattr(tensor, "tolist"):  # NumPy's and PyTorch's
+    if not isinstance(tensor, Value) and hasattr(tensor, "tolist"):  # NumPy's and PyTorch's
         tensor = tensor.tolist()
     if isinstance(tensor, (list, tuple)):
         for part in tensor:

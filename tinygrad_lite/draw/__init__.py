@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..engine import Value
+from .fold import Fold
 from .graph import picture
 
 if TYPE_CHECKING:
@@ -16,7 +17,8 @@ __all__ = ["draw_dot"]
 def draw_dot(
     root: Value,
     format: str = "svg",
-    rankdir: str = "LR",
+    rankdir: str = "auto",
+    fold: Fold = "auto",
     expand: bool = False,
     edges: bool = True,
     limit: int = 500,
@@ -25,8 +27,14 @@ def draw_dot(
 
     A record per Value: label, data, and its gradient ("-" where no backward pass has come by); a round
     node per operation; on every edge the local derivative d result / d operand (edges=False: without).
-    rankdir: "LR" (left to right) or "TB" (top to bottom). expand: draw a `dot` as its products and sum.
-    limit: the most nodes that are drawn; ValueError beyond.
+    rankdir: "LR" (left to right), "TB" (top to bottom), or "auto": left to right where that fits a page.
+    expand: draw a `dot` as its products and sum.
+
+    Graphs of more than about 50 Values are folded: a green box stands for all that a neuron, a layer or a
+    `with scope(...)` computed, a stack of boxes for what is computed alike many times, as for every
+    example; an edge says how many scalar edges it stands for. fold: "auto"; 0, nothing; a depth, 1 to
+    layers, 2 to neurons; or a list of names such as ["layers.1"].
+    limit: the most boxes that are drawn; ValueError beyond.
 
     `.render("name")` and `.pipe()` write files with Graphviz's `dot` program; where that is not
     installed a layout of our own writes SVG.
@@ -34,12 +42,12 @@ def draw_dot(
     if not isinstance(root, Value):
         what = "a list: draw one of them, or their total(...)" if isinstance(root, (list, tuple)) else repr(root)
         raise TypeError(f"draw_dot expects a Value, got {what}")
-    if rankdir not in ("LR", "TB"):
-        raise ValueError(f'rankdir is "LR" or "TB", got {rankdir!r}')
+    if rankdir not in ("auto", "LR", "TB"):
+        raise ValueError(f'rankdir is "auto", "LR" (left to right) or "TB" (top to bottom), got {rankdir!r}')
     try:
         import graphviz  # noqa: F401
     except ImportError:
         raise ImportError("drawing needs the graphviz package: pip install graphviz") from None
     from .dot import Drawing
 
-    return Drawing(picture(root, rankdir, expand, edges, limit), format)
+    return Drawing(picture(root, rankdir, fold, expand, edges, limit), format)

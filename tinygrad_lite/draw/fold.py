@@ -1,0 +1,282 @@
+"""Folding: many Values as one box, by module and scope; and what repeats, such as examples, as a stack.
+
+Two steps. Values of one part of the program (see `parts.py`) and one call of it become a group. Groups
+that compute alike from alike operands for alike users become one stack of copies: the coarsest such
+grouping, found by refining colours until none splits (as for the states of an automaton).
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .. import ops
+from ..engine import Value, topological_order
+from ..parts import Located, Place, located
+
+READABLE = 50  # boxes on a screen
+Fold = str | int | list[str]
+
+
+@dataclass(eq=False)
+class Part:
+    """What is drawn as one box: a single Value (its name is then empty), or all that a module or a scope
+    computed, or copies of either.
+
+    values: what it computed, operands first. parameters: the modules' own that nobody else uses. outputs:
+    the values that are used outside, or are the root.
+    """
+
+    key: str
+    name: str
+    values: list[Value]
+    parameters: list[Value]
+    outputs: list[Value]
+    copies: int = 1
+    module: Any = None
+
+    @property
+    def single(self) -> bool:
+        """Is it one Value that is drawn as itself?"""
+        return not self.name and self.copies == 1 and len(self.values) == 1
+
+
+def parts(root: Value, fold: Fold = "auto") -> list[Part]:
+    """The boxes of root's graph, operands before users.
+
+    fold: 0 is every Value by itself. A depth folds parts that far inside: 1 to layers, 2 to neurons. A
+    list of names such as ["layers.1"] folds these. "auto": everything up to about 50 Values, else the
+    deepest folding with about 50 boxes. Where something is folded, repetitions are stacks.
+    """
+    order = topological_order(root)
+    if isinstance(fold, bool) or not (fold == "auto" or isinstance(fold, (int, list, tuple))):
+        raise TypeError(f'fold is "auto", a depth (0: nothing is folded) or a list of names, got {fold!r}')
+    if fold == 0 or (fold == "auto" and len(order) <= READABLE):
+        return [Part(f"v{i}", "", [node], [], [node]) for i, node in enumerate(order)]
+    where = located(order)
+    if isinstance(fold, int):
+        if fold < 0:
+            raise ValueError(f"fold as a depth is 0 or more, got {fold}")
+        return _Folding(order, where, fold, frozenset()).parts()
+    if not isinstance(fold, str):
+        known = {_name(place[:k]) for place in where.place.values() for k in range(1, len(place) + 1)} - {""}
+        for name in fold:
+            if name not in known:
+                raise ValueError(f"fold names parts of this graph ({', '.join(_some(known))}), got {name!r}")
+        return _Folding(order, where, 0, frozenset(fold)).parts()
+    deepest = max([sum(1 for level in place if level.name) for place in where.place.values()], default=1)
+    for depth in range(max(deepest, 1), 0, -1):
+        found = _Folding(order, where, depth, frozenset()).parts()
+        if len(found) <= READABLE and _bundles(found) <= READABLE:
+            break
+    return found
+
+
+def _bundles(found: Sequence[Part]) -> int:
+    """Arrows that stand for several scalar edges, and say so."""
+    part_of = {v: part for part in found for v in (*part.parameters, *part.values)}
+    edges = Counter((part_of[x], part_of[v]) for part in found for v in part.values for x in v.args if x in part_of)
+    return sum(n > 1 and a is not b and not (a.single and b.single) for (a, b), n in edges.items())
+
+
+def _name(place: Place) -> str:
+    return ".".join(level.name for level in place if level.name)
+
+
+def _some(known: Iterable[str]) -> list[str]:
+    found = sorted(known, key=lambda name: (name.count("."), name))
+    return found if len(found) <= 8 else [*found[:8], "..."]
+
+
+def _sorted(operands: Sequence[Iterable[int]]) -> list[int]:
+    """Topological order (Kahn 1962), the earliest possible number first; what lies on or behind a cycle is
+    left out."""
+    users: list[list[int]] = [[] for _ in operands]
+    waiting = [0] * len(operands)
+    for i, xs in enumerate(operands):
+        for x in set(xs):
+            users[x].append(i)
+            waiting[i] += 1
+    ready = [i for i, count in enumerate(waiting) if not count]
+    order = []
+    while ready:
+        i = heapq.heappop(ready)
+        order.append(i)
+        for user in users[i]:
+            waiting[user] -= 1
+            if not waiting[user]:
+                heapq.heappush(ready, user)
+    return order
+
+
+class _Folding:
+    """One way to fold one graph."""
+
+    def __init__(self, order: Sequence[Value], where: Located, depth: int, chosen: frozenset[str]) -> None:
+        self.order, self.where, self.depth, self.chosen = order, where, depth, chosen
+        self.opened = {place[:k] for place in where.place.values() for k in range(len(place))}
+        self.groups: list[list[Value]] = []
+        self.places: list[Place] = []  # of each group, cut to what is folded; () for a Value by itself
+        self.group_of: dict[Value, int] = {}
+        apart: set[Value] = set()
+        while True:  # a part that both feeds another and is fed by it cannot be one box
+            self._group(apart)
+            on_cycle = self._cyclic()
+            if not on_cycle:
+                break
+            apart.update(node for g in on_cycle for node in self.groups[g])
+
+    def _cut(self, place: Place) -> Place:
+        """The beginning of a place that is one box, () where nothing is folded."""
+        depth = 0
+        for k, level in enumerate(place, 1):
+            depth += bool(level.name)
+            if (depth == self.depth and depth) or _name(place[:k]) in self.chosen:
+                return place[:k]
+        return place if 0 < depth < self.depth and place not in self.opened else ()
+
+    def _group(self, apart: set[Value]) -> None:
+        self.groups, self.places, self.group_of = [], [], {}
+        known: dict[Place, int] = {}
+        for node in self.order:
+            if node in self.where.home:
+                continue
+            place = () if node in apart else self._cut(self.where.place.get(node, ()))
+            g = known.setdefault(place, len(self.groups)) if place else len(self.groups)
+            if g == len(self.groups):
+                self.groups.append([])
+                self.places.append(place)
+            self.groups[g].append(node)
+            self.group_of[node] = g
+
+    def _outside(self, g: int) -> list[Value]:
+        """The operands that come from other groups, in order."""
+        return [x for node in self.groups[g] for x in node.args if self.group_of.get(x, g) != g]
+
+    def _cyclic(self) -> list[int]:
+        """The groups on cycles: those that sorting forwards and sorting backwards both leave out."""
+        operands = [{self.group_of[x] for x in self._outside(g)} for g in range(len(self.groups))]
+        users: list[set[int]] = [set() for _ in operands]
+        for g, xs in enumerate(operands):
+            for x in xs:
+                users[x].add(g)
+        free = {*_sorted(operands)} | {*_sorted(users)}
+        return [g for g, nodes in enumerate(self.groups) if g not in free and len(nodes) > 1]
+
+    # --- stacks
+
+    def _structure(self, g: int) -> Any:
+        """What a group is, apart from which operands it has: equal for copies."""
+        nodes = self.groups[g]
+        if nodes[0].op is None:
+            return id(nodes[0]) if nodes[0].label else "leaf"
+        index = {node: i for i, node in enumerate(nodes)}
+
+        def reference(x: Any) -> Any:
+            if not isinstance(x, Value):
+                return "number"
+            return index[x] if x in index else id(x) if x in self.where.home else "outside"
+
+        name = _name(self.places[g])
+        return name, tuple([(node.op, node.label, tuple(map(reference, node.args))) for node in nodes])
+
+    def _colours(self) -> list[int]:
+        """Equal for groups that are copies of each other."""
+        count = range(len(self.groups))
+        index_in = {node: i for nodes in self.groups for i, node in enumerate(nodes)}
+        uses: list[list[tuple[int, Any]]] = [[] for _ in count]  # who uses a group, and as which operand
+        inputs: list[list[tuple[int, int]]] = []
+        for g in count:
+            inputs.append([(self.group_of[x], index_in[x]) for x in self._outside(g)])
+            for i, node in enumerate(self.groups[g]):
+                for k, x in enumerate(node.args):
+                    h = self.group_of.get(x, g)
+                    if h != g:
+                        uses[h].append((g, (i, _role(node, k), index_in[x])))
+        forwards = _sorted([{h for h, _ in xs} for xs in inputs])
+
+        def numbered(keys: list[Any]) -> list[int]:
+            number: dict[Any, int] = {}
+            return [number.setdefault(key, len(number)) for key in keys]
+
+        colour = numbered([self._structure(g) for g in count])
+        known = 0
+        while len(set(colour)) > known:
+            known = len(set(colour))
+            for users_turn in False, True:
+                seen: dict[Any, int] = {}
+                before, colour = colour, list(colour)
+                for g in reversed(forwards) if users_turn else forwards:
+                    if users_turn:
+                        around: Any = frozenset(Counter([(colour[h], role) for h, role in uses[g]]).items())
+                    else:
+                        around = tuple([(colour[h], i) for h, i in inputs[g]])
+                    colour[g] = len(self.groups) + seen.setdefault((before[g], around), len(seen))
+                colour = numbered(colour)
+        return colour
+
+    def parts(self) -> list[Part]:
+        colour = self._colours()
+        stacks: list[list[int]] = [[] for _ in range(max(colour, default=-1) + 1)]
+        for g, c in enumerate(colour):
+            stacks[c].append(g)
+        operands = [{colour[self.group_of[x]] for g in stack for x in self._outside(g)} for stack in stacks]
+        part_of: dict[Value, Part] = {}
+        found = []
+        for c in _sorted(operands):
+            groups = [self.groups[g] for g in stacks[c]]
+            place = self.places[stacks[c][0]]
+            module = place[-1].module if place else None
+            part = Part("", _name(place), [v for nodes in groups for v in nodes], [], [], len(groups), module)
+            found.append(part)
+            part_of.update(dict.fromkeys(part.values, part))
+        found = self._with_parameters(found, part_of)
+        used_by: dict[Value, set[int]] = {}
+        for node in self.order:
+            for x in node.args:
+                if isinstance(x, Value):
+                    used_by.setdefault(x, set()).add(id(part_of[node]))
+        for i, part in enumerate(found):
+            part.key = f"v{i}"
+            own = {id(part)}
+            part.outputs = [v for v in part.values if used_by.get(v, set()) - own or v is self.order[-1]]
+        return found
+
+    def _with_parameters(self, found: list[Part], part_of: dict[Value, Part]) -> list[Part]:
+        """A module's parameters belong to the one box that computes with them in their own module; where
+        there are several such boxes, or none, they are drawn once, on their own."""
+        homes: dict[Value, list[Part]] = {}
+        for node in self.order:
+            inside = {id(level.module) for level in self.where.place.get(node, ())}
+            for p in node.args:
+                home = self.where.home.get(p)
+                if home and id(home[-1].module) in inside and part_of[node].name:
+                    homes.setdefault(p, [])
+                    if part_of[node] not in homes[p]:
+                        homes[p].append(part_of[node])
+        apart: dict[str, Part] = {}
+        for p in self.order:
+            if p not in self.where.home:
+                continue
+            if len(homes.get(p, ())) == 1:
+                part = homes[p][0]
+                part.parameters.append(p)
+            else:
+                name = _name(self._cut(self.where.home[p]))
+                part = apart.setdefault(name or f"{id(p)}", Part("", name, [], [], []))
+                part.values.append(p)
+            part_of[p] = part
+        return [*apart.values(), *found]
+
+
+def _role(node: Value, k: int) -> int:
+    """What the k-th operand is to its operation: where any number of operands is taken, most are alike."""
+    assert node.op is not None
+    if not callable(node.op.partials):
+        return k
+    if node.op is ops.dot:
+        return k // (len(node.args) // 2)
+    return min(k, 1) if node.op is ops.pick else 0

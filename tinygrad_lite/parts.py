@@ -1,0 +1,240 @@
+"""Which part of a program each Value of a graph belongs to: modules, scopes, and which call of them.
+
+Nothing is kept per node while a graph is recorded. A module stamps what it returns, a scope what is
+recorded inside it (`engine.Call`, `engine.Scope`); all else is worked out here, when somebody looks.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from .engine import Scope, Value
+
+
+class Level(NamedTuple):
+    """One step into a program: the name of a scope, or of a module inside the module around it.
+
+    call: which run of it, an object of its own; None where a module's parts were used without a call.
+    name: empty for a graph's only model, so that its first layer is `layers.0` and not `MLP.layers.0`.
+    """
+
+    name: str
+    call: Any
+    module: Any = None
+
+
+Place = tuple[Level, ...]
+
+
+class Located(NamedTuple):
+    """place: where each computed Value belongs, outermost level first, () outside of all parts; and the
+    home of each parameter of the modules. names: of these parameters, such as layers.0.neurons.3.w.1."""
+
+    place: dict[Value, Place]
+    home: dict[Value, Place]
+    names: dict[Value, str]
+
+
+def names(order: Iterable[Value]) -> dict[Value, str]:
+    """What to call Values of a graph: their labels, or a parameter's path in the model that was called.
+
+    >>> from tinygrad_lite import nn
+    >>> model = nn.MLP(2, [3, 1])
+    >>> weight, out = model.layers[0].neurons[2].w[1], model([0.5, -1.0])
+    >>> names([weight, out])[weight]
+    'layers.0.neurons.2.w.1'
+    """
+    order = list(order)
+    found = {p: name for tree in _trees(_calls(order)) for p, name in tree.names.items()}
+    return {node: node.label or found[node] for node in order if node.label or node in found}
+
+
+def located(order: Sequence[Value]) -> Located:
+    """order: every Value of a graph, operands before users, as of `topological_order`."""
+    calls = _calls(order)
+    trees = _trees(calls)
+    tree_of = {id(module): tree for tree in trees for module in tree.modules}
+    inside: dict[Value, list[_Call]] = {}
+    for call in sorted(calls, key=lambda call: -len(call.nodes)):
+        for node in call.nodes:
+            inside.setdefault(node, []).append(call)  # the widest first
+    place: dict[Value, Place] = {}
+    chain: dict[Value, tuple[Any, ...]] = {}  # the modules around a node
+    scope: dict[Value, Scope | None] = {}
+    for node in order:
+        if node.op is None:
+            continue
+        around = inside.get(node, [])
+        own = getattr(node, "stamp", None)
+        scope[node] = own if isinstance(own, Scope) else _scope_of_operands(node, scope) if around else None
+        if around:
+            tree = tree_of[id(around[0].module)]
+            chain[node] = _modules_around(node, tree, inside, chain)
+            place[node] = _levels(tree, chain[node], around, scope[node])
+        else:
+            place[node] = tuple(_scope_levels(scope[node], None))
+    home = {p: tuple(_module_levels(tree, modules, {})) for tree in trees for p, modules in tree.owner.items()}
+    return Located(place, home, {p: name for tree in trees for p, name in tree.names.items()})
+
+
+class _Call:
+    """One call of a module. nodes: what it computed, from its results back to its inputs."""
+
+    def __init__(self, stamp: Any) -> None:
+        self.module, self.inputs, self.scope = stamp
+        self.results: list[Value] = []
+        self.nodes: dict[Value, None] = {}
+
+
+class _Tree:
+    """A module that no other called module holds, and all below it.
+
+    modules: every one with the chain of modules that leads to it. owner: parameter -> chain. names: of
+    parameters.
+    """
+
+    def __init__(self, root: Any, name: str) -> None:
+        self.root, self.name = root, name
+        paths: dict[str, tuple[Any, ...]] = {}
+        self.step: dict[int, str] = {id(root): name}  # a module's name in the one around it
+        self.modules: dict[Any, tuple[Any, ...]] = {}
+        for path, module in root.named_modules():
+            above = _longest_prefix(path, paths)
+            paths[path] = self.modules[module] = (*(paths[above] if path else ()), module)
+            if path:
+                self.step[id(module)] = path[len(above) :].removeprefix(".")
+        self.owner: dict[Value, tuple[Any, ...]] = {}
+        self.names: dict[Value, str] = {}
+        for path, parameter in root.named_parameters():
+            self.owner[parameter] = paths[_longest_prefix(path, paths)]
+            self.names[parameter] = f"{name}.{path}" if name else path
+
+
+def _longest_prefix(path: str, known: dict[str, Any]) -> str:
+    """The longest of the known dotted paths above this one; "" is above all."""
+    above = path
+    while above:
+        above = above.rpartition(".")[0]
+        if above in known:
+            return above
+    return ""
+
+
+def _calls(order: Iterable[Value]) -> list[_Call]:
+    """The calls that stamped these Values."""
+    found: dict[int, _Call] = {}
+    for node in order:
+        stamp = getattr(node, "stamp", None)
+        if isinstance(stamp, tuple):
+            found.setdefault(id(stamp), _Call(stamp)).results.append(node)
+    calls = list(found.values())
+    held = {id(call.module): {id(part) for _, part in call.module.named_modules()} for call in calls}
+    for call in calls:
+        _walk_back(call, held[id(call.module)])
+    return calls
+
+
+def _walk_back(call: _Call, own: set[int]) -> None:
+    """Collects the nodes of a call: to its inputs, to leaves, and to results of modules that are not its own."""
+    given = set(_values(call.inputs))
+    stack = [node for node in call.results if node not in given]
+    while stack:
+        node = stack.pop()
+        if node in call.nodes or node.op is None:
+            continue
+        call.nodes[node] = None
+        for x in node.args:
+            if isinstance(x, Value) and x not in given:
+                stamp = getattr(x, "stamp", None)
+                if not isinstance(stamp, tuple) or id(stamp[0]) in own:
+                    stack.append(x)
+
+
+def _values(part: Any) -> Iterator[Value]:
+    if isinstance(part, Value):
+        yield part
+    elif isinstance(part, dict):
+        yield from _values(list(part.values()))
+    elif isinstance(part, (list, tuple)):
+        for inner in part:
+            yield from _values(inner)
+
+
+def _trees(calls: Sequence[_Call]) -> list[_Tree]:
+    """The outermost modules: without a name where there is but one, else with that of their class."""
+    called = {id(call.module): call.module for call in calls}
+    below = {id(part) for module in called.values() for path, part in module.named_modules() if path}
+    roots = [module for key, module in called.items() if key not in below]
+    if len(roots) == 1:
+        return [_Tree(roots[0], "")]
+    counts: Counter[str] = Counter()
+    found = []
+    for root in roots:
+        name = type(root).__name__
+        counts[name] += 1
+        found.append(_Tree(root, f"{name}{counts[name]}" if counts[name] > 1 else name))
+    return found
+
+
+def _modules_around(
+    node: Value, tree: _Tree, inside: dict[Value, list[_Call]], chain: dict[Value, tuple[Any, ...]]
+) -> tuple[Any, ...]:
+    """The module whose parameters a node uses; without any, what its operands have in common. In any case
+    inside the innermost call, and not in what another call computed."""
+    around = inside[node]
+    chains = [tree.owner[x] for x in node.args if isinstance(x, Value) and x in tree.owner]
+    ended: set[int] = set()
+    if not chains:
+        operands = [x for x in node.args if isinstance(x, Value) and x in around[0].nodes]
+        chains = [chain[x] for x in operands]
+        ended = {id(call.module) for x in operands for call in inside[x] if call not in around}
+    common = tuple(itertools.takewhile(lambda module: id(module) not in ended, _common(chains)))
+    called = tree.modules[around[-1].module]
+    return common if common[: len(called)] == called else called
+
+
+def _common(chains: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
+    """The longest beginning that all share."""
+    shared = itertools.takewhile(lambda step: all(m is step[0] for m in step), zip(*chains))
+    return tuple(step[0] for step in shared)
+
+
+def _scope_of_operands(node: Value, scope: dict[Value, Scope | None]) -> Scope | None:
+    """A call's result has lost its own scope's stamp: it is that of its operands, where they agree."""
+    found = {scope[x] for x in node.args if isinstance(x, Value) and x in scope}
+    return found.pop() if len(found) == 1 else None
+
+
+def _levels(tree: _Tree, chain: tuple[Any, ...], around: Sequence[_Call], scope: Scope | None) -> Place:
+    """Scopes and modules in the order in which they were entered."""
+    levels: list[Level] = []
+    entered, done = None, 0
+    calls = {id(call.module): call for call in around}
+    for call in around:
+        levels += _scope_levels(call.scope, entered)
+        entered = call.scope or entered
+        depth = len(tree.modules.get(call.module, ()))
+        levels += _module_levels(tree, chain[done:depth], calls)
+        done = max(done, depth)
+    levels += _module_levels(tree, chain[done:], calls)
+    return (*levels, *_scope_levels(scope, entered))
+
+
+def _module_levels(tree: _Tree, modules: Iterable[Any], calls: dict[int, _Call]) -> list[Level]:
+    return [Level(tree.step[id(module)], calls.get(id(module)), module) for module in modules]
+
+
+def _scope_levels(scope: Scope | None, entered: Scope | None) -> list[Level]:
+    """The scopes from the outermost on, less those that were entered before."""
+    found: list[Level] = []
+    before = set()
+    while entered is not None:
+        before.add(entered)
+        entered = entered.outer
+    while scope is not None and scope not in before:
+        found.append(Level(scope.name, scope))
+        scope = scope.outer
+    return found[::-1]
