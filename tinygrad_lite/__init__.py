@@ -12,7 +12,7 @@ from . import data, nn, optim
 from .check import check_op, gradcheck
 from .compiler import jit
 from .draw import draw_dot
-from .engine import Value, anomaly, grad, hessian, no_grad
+from .engine import Value, anomaly, grad, hessian, no_grad, scope
 from .io import load, save
 from .ops import (
     OPS,
@@ -60,6 +60,6 @@ __all__ = [
     "draw_dot", "equal", "exp", "expm1", "fit", "grad", "gradcheck", "hessian", "hypot", "jit",
     "leaky_relu",
     "load", "log", "log1p", "logsumexp", "maximum", "mean", "minimum", "nn", "no_grad", "optim", "pick",
-    "power", "relu", "save", "sigmoid", "sign", "sin", "sinh", "softplus", "sqrt", "step", "tan", "tanh",
+    "power", "relu", "save", "scope", "sigmoid", "sign", "sin", "sinh", "softplus", "sqrt", "step", "tan", "tanh",
     "total", "where",
 ]  # fmt: skip

@@ -110,8 +110,8 @@ class Value:
     (16.0, -24.0, 16.0)
     """
 
-    # `line` is set only under `anomaly`, `stamp` by scopes and modules, for pictures
-    __slots__ = ("__weakref__", "args", "data", "grad", "label", "line", "local_grads", "op", "stamp")
+    # set only where there is something to say: `line` under `anomaly`, `scope` and `call` for pictures
+    __slots__ = ("__weakref__", "args", "call", "data", "grad", "label", "line", "local_grads", "op", "scope")
     data: float
     grad: float
     label: str
@@ -119,7 +119,8 @@ class Value:
     args: tuple[Any, ...]
     local_grads: tuple[float | None, ...]
     line: str
-    stamp: Scope | Call
+    scope: Scope
+    call: Call
 
     __array_ufunc__ = None  # numpy_scalar * v comes to __rmul__; array * v is refused there
 
@@ -441,7 +442,7 @@ def _apply_modes(node: Value) -> None:
     if no_grad_active():
         node.op, node.args, node.local_grads = None, (), ()
     if (here := current_scope()) is not None:
-        node.stamp = here
+        node.scope = here
 
 
 @contextmanager
@@ -490,11 +491,11 @@ def recording(placeholder: type[Value]) -> Any:
     return _set_mode("recording", placeholder)
 
 
-# --- stamps: where in a program a Value was made, for whoever draws it later
+# --- where in a program a Value was made, for whoever draws it later
 
 
 class Scope:
-    """One `with scope(name):`, entered inside `outer`; stamped on every Value recorded there."""
+    """One `with scope(name):`, entered inside `outer`; kept on every Value recorded there."""
 
     __slots__ = ("name", "outer")
 
@@ -502,7 +503,7 @@ class Scope:
         self.name, self.outer = name, outer
 
 
-# One call of a module, stamped on the Values that it returned: the module, the arguments (one object for all
+# One call of a module, kept on the Values that it returned: the module, the arguments (one object for all
 # results of a call) and where it was called. A plain tuple, because one is made at every call.
 Call = tuple[Any, tuple[Any, ...], Scope | None]
 
@@ -513,7 +514,7 @@ def scope(name: str) -> Any:
 
     >>> with scope("loss"):
     ...     loss = (Value(3.0) - 1.0) ** 2
-    >>> loss.stamp.name
+    >>> loss.scope.name
     'loss'
     """
     if not isinstance(name, str) or not name:

@@ -44,34 +44,34 @@ ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
 Activation = str | Callable[[Any], Any]
 
 
-def _stamping(call: Callable[..., Any]) -> Callable[..., Any]:
-    """A module's __call__ whose results carry the stamp of this call."""
+def _remembered(call: Callable[..., Any]) -> Callable[..., Any]:
+    """A module's __call__ whose results know that it made them."""
 
     @functools.wraps(call)
-    def stamped(self: Module, *inputs: Any, **options: Any) -> Any:
+    def remembered(self: Module, *inputs: Any, **options: Any) -> Any:
         out = call(self, *inputs, **options)
-        stamp = self, inputs, current_scope()
+        this = self, inputs, current_scope()
         if isinstance(out, Value):
-            out.stamp = stamp
+            out.call = this
         else:
             for part in _flat(out):
                 if isinstance(part, Value):
-                    part.stamp = stamp
+                    part.call = this
         return out
 
-    return stamped
+    return remembered
 
 
 class Module:
     """A part of a network: finds the Values in its attributes, in lists and in modules below.
 
-    What a module's `__call__` returns is stamped with that call, so that a picture can fold it.
+    What a module's `__call__` returns remembers that call, so that a picture can fold it.
     """
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "__call__" in vars(cls):
-            cls.__call__ = _stamping(vars(cls)["__call__"])  # type: ignore[method-assign]
+            cls.__call__ = _remembered(vars(cls)["__call__"])  # type: ignore[method-assign]
 
     def named_modules(self) -> Iterator[tuple[str, Module]]:
         """(path, module) of this module ("") and of every module below, such as ("layers.0", Layer)."""
@@ -365,15 +365,16 @@ def shape(tensor: Any) -> tuple[int, ...]:
 
 def _walk(path: str, part: Any, entered: set[int], kind: type) -> Iterator[tuple[str, Any]]:
     """Depth first, each module once: (path, part) of every part of this kind."""
+    if isinstance(part, Module):
+        if id(part) in entered:
+            return
+        entered.add(id(part))
     if isinstance(part, kind):
         yield path, part
     if isinstance(part, Value):
         return
     inside: Iterable[tuple[Any, Any]] = ()
     if isinstance(part, Module):
-        if id(part) in entered:
-            return
-        entered.add(id(part))
         inside = vars(part).items()
     elif isinstance(part, dict):
         inside = part.items()

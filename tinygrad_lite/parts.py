@@ -1,7 +1,7 @@
 """Which part of a program each Value of a graph belongs to: modules, scopes, and which call of them.
 
-Nothing is kept per node while a graph is recorded. A module stamps what it returns, a scope what is
-recorded inside it (`engine.Call`, `engine.Scope`); all else is worked out here, when somebody looks.
+While a graph is recorded, only what a module returns remembers its call, and what is recorded inside a
+scope its scope (`engine.Call`, `engine.Scope`). All else is worked out here, when somebody looks.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from .engine import Scope, Value
+from .engine import Call, Scope, Value
 
 
 class Level(NamedTuple):
@@ -63,19 +63,17 @@ def located(order: Sequence[Value]) -> Located:
             inside.setdefault(node, []).append(call)  # the widest first
     place: dict[Value, Place] = {}
     chain: dict[Value, tuple[Any, ...]] = {}  # the modules around a node
-    scope: dict[Value, Scope | None] = {}
     for node in order:
         if node.op is None:
             continue
         around = inside.get(node, [])
-        own = getattr(node, "stamp", None)
-        scope[node] = own if isinstance(own, Scope) else _scope_of_operands(node, scope) if around else None
+        scope = getattr(node, "scope", None)
         if around:
             tree = tree_of[id(around[0].module)]
             chain[node] = _modules_around(node, tree, inside, chain)
-            place[node] = _levels(tree, chain[node], around, scope[node])
+            place[node] = _levels(tree, chain[node], around, scope)
         else:
-            place[node] = tuple(_scope_levels(scope[node], None))
+            place[node] = tuple(_scope_levels(scope, None))
     home = {p: tuple(_module_levels(tree, modules, {})) for tree in trees for p, modules in tree.owner.items()}
     return Located(place, home, {p: name for tree in trees for p, name in tree.names.items()})
 
@@ -83,8 +81,8 @@ def located(order: Sequence[Value]) -> Located:
 class _Call:
     """One call of a module. nodes: what it computed, from its results back to its inputs."""
 
-    def __init__(self, stamp: Any) -> None:
-        self.module, self.inputs, self.scope = stamp
+    def __init__(self, call: Call) -> None:
+        self.module, self.inputs, self.scope = call
         self.results: list[Value] = []
         self.nodes: dict[Value, None] = {}
 
@@ -124,16 +122,18 @@ def _longest_prefix(path: str, known: dict[str, Any]) -> str:
 
 
 def _calls(order: Iterable[Value]) -> list[_Call]:
-    """The calls that stamped these Values."""
+    """The calls that returned these Values."""
     found: dict[int, _Call] = {}
     for node in order:
-        stamp = getattr(node, "stamp", None)
-        if isinstance(stamp, tuple):
-            found.setdefault(id(stamp), _Call(stamp)).results.append(node)
+        call = getattr(node, "call", None)
+        if call is not None:
+            if id(call) not in found:
+                found[id(call)] = _Call(call)
+            found[id(call)].results.append(node)
     calls = list(found.values())
-    held = {id(call.module): {id(part) for _, part in call.module.named_modules()} for call in calls}
-    for call in calls:
-        _walk_back(call, held[id(call.module)])
+    held = {id(made.module): {id(part) for _, part in made.module.named_modules()} for made in calls}
+    for made in calls:
+        _walk_back(made, held[id(made.module)])
     return calls
 
 
@@ -148,8 +148,8 @@ def _walk_back(call: _Call, own: set[int]) -> None:
         call.nodes[node] = None
         for x in node.args:
             if isinstance(x, Value) and x not in given:
-                stamp = getattr(x, "stamp", None)
-                if not isinstance(stamp, tuple) or id(stamp[0]) in own:
+                maker = getattr(x, "call", None)
+                if maker is None or id(maker[0]) in own:
                     stack.append(x)
 
 
@@ -200,12 +200,6 @@ def _common(chains: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
     """The longest beginning that all share."""
     shared = itertools.takewhile(lambda step: all(m is step[0] for m in step), zip(*chains))
     return tuple(step[0] for step in shared)
-
-
-def _scope_of_operands(node: Value, scope: dict[Value, Scope | None]) -> Scope | None:
-    """A call's result has lost its own scope's stamp: it is that of its operands, where they agree."""
-    found = {scope[x] for x in node.args if isinstance(x, Value) and x in scope}
-    return found.pop() if len(found) == 1 else None
 
 
 def _levels(tree: _Tree, chain: tuple[Any, ...], around: Sequence[_Call], scope: Scope | None) -> Place:

@@ -34,10 +34,23 @@ class Drawing(graphviz.Digraph):  # type: ignore[misc]
         return f"Drawing({len(self.picture.boxes)} boxes, {len(self.picture.arrows)} arrows)"
 
     def svg(self) -> str:
-        """The picture as SVG text, by `dot` where it is installed, else by our own layout."""
+        """The picture as SVG text, by `dot` where it is installed, else by our own layout; a folded one always
+        by ours, which keeps neurons in order and copes with all the arrows from layer to layer."""
+        return str(self.pipe("svg", encoding="utf-8"))
+
+    def _ours(self, format: str) -> bool:
+        """Does our own layout write this? RuntimeError where only `dot` could, and is not installed."""
+        folded = any(box.kind == "part" for box in self.picture.boxes)
+        if format == "svg" and folded:
+            return True
         if shutil.which("dot"):
-            return str(graphviz.Digraph.pipe(self, format="svg", encoding="utf-8"))
-        return svg(self.picture)
+            return False
+        if format != "svg":
+            raise RuntimeError(
+                f"without Graphviz's `dot` program only svg can be written, got format={format!r}; install "
+                "Graphviz (https://graphviz.org/download), or use format='svg'"
+            )
+        return True
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None, **_: Any) -> dict[str, str]:
         # JupyterLab strips inline <svg> from a notebook it does not trust, but shows an <img>
@@ -48,31 +61,19 @@ class Drawing(graphviz.Digraph):  # type: ignore[misc]
 
     def pipe(self, format: str | None = None, *args: Any, **options: Any) -> Any:
         """The picture's bytes (text where encoding= is given), as graphviz.Digraph.pipe."""
-        wanted = format or self.format
-        if shutil.which("dot"):
+        if not self._ours(format or self.format):
             return super().pipe(format, *args, **options)
-        _only_svg(wanted)
-        encoding = options.get("encoding")
-        return svg(self.picture) if encoding else svg(self.picture).encode()
+        return svg(self.picture) if options.get("encoding") else svg(self.picture).encode()
 
     def render(self, filename: Any = None, directory: Any = None, *args: Any, **options: Any) -> str:
         """Writes the picture to `filename` + "." + format and returns that path, as graphviz does."""
-        if shutil.which("dot"):
-            return str(super().render(filename, *args, directory=directory, **options))
         wanted = options.get("format") or self.format
-        _only_svg(wanted)
+        if not self._ours(wanted):
+            return str(super().render(filename, *args, directory=directory, **options))
         path = Path(directory or "") / f"{filename or 'Digraph.gv'}.{wanted}"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(svg(self.picture), encoding="utf-8")
         return str(path)
-
-
-def _only_svg(format: str) -> None:
-    if format != "svg":
-        raise RuntimeError(
-            f"without Graphviz's `dot` program only svg can be written, got format={format!r}; install "
-            "Graphviz (https://graphviz.org/download), or use format='svg'"
-        )
 
 
 def _attributes(box: Box) -> dict[str, str]:
