@@ -1,28 +1,61 @@
-"""Matplotlib pictures of training. Each function returns the Axes, takes `ax=`, and never shows."""
+"""Matplotlib pictures of training. Each function returns the Axes, takes `ax=`, and never shows.
+
+Colours are Okabe and Ito's (2008), told apart by the colour-blind, and maps of steady lightness; a marker, a
+line style or a number says the same again. A figure made here is never transparent, so a dark notebook
+shows it as it was drawn. Nothing is changed by looking: not .data, not .grad, not the random state.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from .engine import Value, no_grad
+from . import nn
+from .engine import Value, affine, no_grad, no_grad_active, topological_order
 
 if TYPE_CHECKING:
     from .train import History
 
-# Okabe and Ito 2008: told apart by the colour-blind
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#7A7A7A"
+BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#7A7A7A"
+LINES = tuple(zip((BLUE, ORANGE, GREEN, PURPLE) * 3, ("-", "--", "-.") * 4, "os^DvP" * 2))  # 12 that differ
+CLASSES = tuple(zip((BLUE, ORANGE, GREEN, PURPLE, "#E69F00", "#56B4E9", "#F0E442"), "osD^vXP"))
+FLAT = 0.06  # of the steepest slope, which tanh has left at |tanh z| = 0.97
+ON_COLOURS = {"fontsize": "small", "facecolor": "white", "labelcolor": "black"}  # a legend, in any style
+
+# --- training
 
 
-def history(history: History, ax: Any = None, label: str = "training loss") -> Any:
-    """The loss of each epoch, on a logarithmic axis where it is positive throughout."""
+def history(history: History | Mapping[str, History], ax: Any = None, label: str = "training loss") -> Any:
+    """The loss of each epoch; the axis is logarithmic where all are positive and span a factor of 5.
+
+    history: what `fit` returned; or several by name, {"SGD": h1, "Adam": h2}, to compare. label: what this
+    loss is; calling again with the same ax adds a curve under its own label.
+    """
     ax = _axes(ax)
-    epochs = range(1, len(history.loss) + 1)
-    ax.plot(epochs, history.loss, color=BLUE, label=label, marker="." if len(epochs) < 30 else None)
-    if history.loss and min(history.loss) > 0:
-        ax.set_yscale("log")
-    ax.set(xlabel="epoch", ylabel=label)
-    ax.grid(alpha=0.3, which="both")
+    several = history if isinstance(history, Mapping) else {label: history}
+    ax.set_ylabel("loss" if ax.lines else _text(label))
+    for name, one in several.items():
+        color, style, marker = LINES[len(ax.lines) % len(LINES)]
+        dots = {"marker": marker, "markersize": 4} if len(one.loss) < 30 else {}
+        ax.plot(range(1, len(one.loss) + 1), one.loss, color=color, linestyle=style, label=_text(name), **dots)
+    losses = [loss for line in ax.lines for loss in line.get_ydata() if math.isfinite(loss)]
+    low, high = min(losses, default=0.0), max(losses, default=0.0)
+    logarithmic = 0.0 < 5.0 * low <= high
+    ax.set_yscale("log" if logarithmic else "linear")
+    if logarithmic:
+        from matplotlib import ticker
+
+        # below two decades, powers of ten alone are too few labels, and all their multiples too many
+        ax.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5) if high < 100.0 * low else (1,)))
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.yaxis.set_minor_formatter(ticker.NullFormatter())
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.set_xlabel("epoch")
+    ax.grid(visible=True, alpha=0.3)
+    if len(ax.lines) > 1:
+        ax.legend()
     return ax
 
 
@@ -33,63 +66,473 @@ def decision_boundary(
     ax: Any = None,
     steps: int = 60,
 ) -> Any:
-    """The plane coloured by model's score, its zero line, and the points: circles for class 1, crosses
-    for class -1.
+    """The plane as the model divides it, black lines where its answer changes, and the points.
 
-    model: 2 numbers -> one score. X: n points of 2 numbers. y: n classes, -1 or 1. steps: grid per side.
+    model: 2 numbers -> one score, for classes -1 and 1 or 0 and 1, which changes sides at 0 (for a sigmoid
+    output: lambda x: model(x) - 0.5) and deepens the colour. Or 2 numbers -> K scores, for classes 0 to
+    K-1: each region belongs to its largest score. X: n points of 2 numbers. y: n classes.
+    steps: the model is asked at steps x steps places.
     """
-    ax = _axes(ax)
-    xs, ys = ([row[i] for row in X] for i in (0, 1))
-    pad = 0.15 * max(max(xs) - min(xs), max(ys) - min(ys), 1e-9)
-    grid_x, grid_y = (
-        [min(v) - pad + (max(v) - min(v) + 2 * pad) * i / (steps - 1) for i in range(steps)] for v in (xs, ys)
-    )
+    if not len(X) or len(X) != len(y):
+        raise ValueError(f"decision_boundary expects a class for each point, got {len(X)} points, {len(y)} classes")
+    for row in X:
+        if not hasattr(row, "__len__") or len(row) != 2:
+            raise ValueError(f"decision_boundary draws a plane: each point is 2 numbers, got {row!r}")
+    np = _numpy()
+    points, targets = np.array([_numbers(row) for row in X]), np.array(_numbers(y))
+    low, high = points.min(axis=0), points.max(axis=0)
+    pad = 0.15 * max(*(high - low), 1e-9)
+    grids = np.linspace(low - pad, high + pad, steps).T
     with no_grad():
-        scores = [[_number(model([a, b])) for a in grid_x] for b in grid_y]
-    largest = max(abs(s) for row in scores for s in row) or 1.0
-    ax.contourf(grid_x, grid_y, scores, levels=20, cmap="PuOr", vmin=-largest, vmax=largest, alpha=0.7)
-    ax.contour(grid_x, grid_y, scores, levels=[0.0], colors="black", linewidths=1.5)
-    for side, marker, color, name in (1, "o", "#5E2B7E", "class 1"), (-1, "X", "#8C4A00", "class -1"):
-        chosen = [row for row, target in zip(X, y) if (target > 0) == (side > 0)]
-        ax.scatter(
-            [row[0] for row in chosen], [row[1] for row in chosen],
-            marker=marker, color=color, edgecolor="white", linewidth=0.7, s=45, label=name,
-        )  # fmt: skip
+        z = np.array([[_numbers(model([a, b])) for a in grids[0].tolist()] for b in grids[1].tolist()])
+    classes = z.shape[2]
+    allowed = [range(classes)] if classes > 1 else [(-1, 1), (0, 1)]
+    if not any(set(targets) <= set(some) for some in allowed):
+        raise ValueError(
+            f"the model gives {classes} score{'s' * (classes > 1)} per point, which tells apart the classes "
+            f"{' or '.join(str(list(some)) for some in allowed)}; got {sorted(set(targets.tolist()))}"
+        )
+    if not np.isfinite(z).any():
+        raise ValueError("the model's scores are not finite anywhere: has its training diverged?")
+    ax = _axes(ax)
+    ax.set_facecolor("white")  # shines through the colours
+    z[~np.isfinite(z)] = np.nan
+    if classes == 1:
+        margins, groups = [np.ma.masked_invalid(z[:, :, 0])], [(1, "#5E2B7E", "o"), (min(0, *targets), "#8C4A00", "X")]
+        largest = np.nanmax(abs(z)) or 1.0
+        ax.contourf(*grids, margins[0], np.linspace(-largest, largest, 22), cmap="PuOr", alpha=0.7)
+    else:
+        margins = [np.ma.masked_invalid(z[:, :, k] - np.delete(z, k, axis=2).max(axis=2)) for k in range(classes)]
+        groups = [(k, *CLASSES[k % len(CLASSES)]) for k in range(classes)]
+        for margin, (_, color, _) in zip(margins, groups):
+            if margin.max() > 0.0:
+                ax.contourf(*grids, margin, [0.0, margin.max()], colors=[color], alpha=0.35)
+    for margin in margins:
+        if margin.min() < 0.0 < margin.max():  # matplotlib warns where there is no line to draw
+            ax.contour(*grids, margin, [0.0], colors="black", linewidths=1.5)
+    for k, color, marker in groups:
+        if (targets == k).any():
+            ax.scatter(
+                *points[targets == k].T, marker=marker, color=color, s=45, linewidth=0.7,
+                edgecolor="white" if classes == 1 else "black", label=f"class {k:g}",
+            )  # fmt: skip
     ax.set(xlabel="$x_1$", ylabel="$x_2$", aspect="equal")
-    ax.legend(loc="upper right", fontsize="small")
+    ax.legend(**ON_COLOURS)
     return ax
 
 
-def digits(images: Sequence[Sequence[float]], titles: Sequence[str], axes: Any = None, columns: int = 8) -> Any:
-    """A sheet of 8 x 8 pictures (64 grey values each, 0 to 1) with a title over each; returns the array
-    of Axes."""
-    import numpy as np
+def landscape(
+    loss: Callable[[], Any],
+    w1: Value,
+    w2: Value,
+    path: Sequence[Sequence[float]] | Mapping[str, Sequence[Sequence[float]]] | None = None,
+    ax: Any = None,
+    span: float | None = None,
+    xlim: tuple[float, float] | None = None,
+    ylim: tuple[float, float] | None = None,
+    steps: int = 41,
+) -> Any:
+    """The loss over two parameters, the others as they are, and the way an optimiser took.
 
-    rows = max(1, -(-len(images) // columns))
-    if axes is None:
-        axes = (
-            _pyplot()
-            .figure(figsize=(columns * 1.05, rows * 1.3), layout="constrained")
-            .subplots(rows, columns, squeeze=False)
-        )
-    for ax in np.asarray(axes).flat:
-        ax.set_axis_off()
-    for ax, image, title in zip(np.asarray(axes).flat, images, titles):
-        ax.imshow(np.reshape(image, (8, 8)), cmap="gray_r", vmin=0, vmax=1)
-        ax.set_title(title, fontsize=9)
+    loss: no arguments -> the loss for w1.data and w2.data as they stand. It is asked steps x steps times,
+    without recording; then both are put back, after an exception too. path: pairs (w1.data, w2.data), one
+    for each step; or several paths by name. A circle is where a path starts, the star is where w1, w2 are.
+    span: from the star to the edges, in units of w1 and w2; else the picture holds the paths, or 2 each way.
+    Lines stand at even losses; at 1, 2, 5, 10, ... where no loss is negative and they span a factor of 30.
+
+    >>> w, b, path = Value(0.0, "w"), Value(0.0, "b"), []
+    >>> compiled = jit(lambda x, y: nn.mse(w * x + b, y))                              # doctest: +SKIP
+    >>> plot.landscape(lambda: compiled.mean(X, Y), w, b, path)                        # doctest: +SKIP
+    """
+    if not (isinstance(w1, Value) and isinstance(w2, Value)) or w1 is w2:
+        raise TypeError(f"landscape moves two different Values, got {w1!r} and {w2!r}")
+    if not callable(loss):
+        raise TypeError(f"landscape computes the loss anew at each place: write lambda: ..., got {loss!r}")
+    several = path if isinstance(path, Mapping) else {"": () if path is None else path}
+    paths = {name: _path(pairs) for name, pairs in several.items() if len(pairs)}
+    now, np = (w1.data, w2.data), _numpy()
+    window = _window([now, *chain(*paths.values())] if span is None else [now], span)
+    limits = [found if given is None else given for given, found in zip((xlim, ylim), window)]
+    grids = [np.linspace(*limit, steps) for limit in limits]
+    rows: list[list[float]] = []
+    try:
+        with no_grad():
+            for b in grids[1].tolist():
+                rows.append([])
+                for a in grids[0].tolist():
+                    w1.data, w2.data = a, b
+                    rows[-1].append(_number(loss()))
+    finally:
+        w1.data, w2.data = now
+    ax = _heights(ax, grids, rows, "loss")
+    from matplotlib.patheffects import withStroke
+
+    for i, (name, pairs) in enumerate(paths.items()):
+        color, style, marker = LINES[i % len(LINES)]
+        ax.plot(
+            *zip(*pairs), color=color, linestyle=style, marker=marker, markersize=4, markevery=-(-len(pairs) // 40),
+            path_effects=[withStroke(linewidth=4, foreground="white")], label=_text(name),
+        )  # fmt: skip
+        ax.plot(
+            *pairs[0], "o", color="white", markeredgecolor=color, markersize=9, markeredgewidth=2, zorder=3,
+            label="start" if i + 1 == len(paths) else "",
+        )  # fmt: skip
+    ax.plot(*now, "*", color="white", markeredgecolor="black", markersize=15, label="now", zorder=4)
+    ax.set(xlim=limits[0], ylim=limits[1], xlabel=_text(w1.label) or "$w_1$", ylabel=_text(w2.label) or "$w_2$")
+    ax.legend(**ON_COLOURS)
+    return ax
+
+
+def gradient_field(
+    f: Callable[[Value, Value], Value],
+    xlim: tuple[float, float] = (-3.0, 3.0),
+    ylim: tuple[float, float] = (-3.0, 3.0),
+    ax: Any = None,
+    steps: int = 15,
+    descent: bool = False,
+) -> Any:
+    """The gradient of f(x, y), or where descent leads, as steps x steps arrows over lines of equal f.
+
+    f: two Values -> one Value; each arrow is one backward pass. Its colour is the length of the gradient; it
+    is drawn as long as the logarithm of that, so that flat and steep places can be seen together. Unless
+    one range is three times the other, x and y get one scale: arrows then cross the lines at right angles.
+
+    >>> plot.gradient_field(lambda x, y: x**2 - 4 * x + y**2 + 2 * y, xlim=(-2, 6))    # doctest: +SKIP
+    """
+    np = _numpy()
+    from matplotlib import colormaps, colors
+
+    arrows = []
+    for b in np.linspace(*ylim, 2 * steps + 1)[1::2].tolist():
+        for a in np.linspace(*xlim, 2 * steps + 1)[1::2].tolist():
+            x, y = Value(a, "x"), Value(b, "y")
+            arrows.append((a, b, *_gradient(f(x, y), [x, y])))
+    grids = [np.linspace(*limits, 61) for limits in (xlim, ylim)]
+    with no_grad():
+        rows = [[_number(f(Value(a), Value(b))) for a in grids[0].tolist()] for b in grids[1].tolist()]
+    ax = _heights(ax, grids, rows)
+    table = np.array(arrows)
+    x, y, u, v = table[np.isfinite(table).all(axis=1)].T
+    size = np.hypot(u, v)
+    some = size[size > 0.0] if size.any() else np.ones(1)
+    length = np.log1p(size / np.quantile(some, 0.1)) / np.log1p(some.max() / np.quantile(some, 0.1))
+    length *= (-1.0 if descent else 1.0) / np.where(size > 0.0, size, 1.0)
+    field = ax.quiver(
+        x, y, u * length, v * length, size, angles="xy", scale=steps, scale_units="width", width=0.005, zorder=3,
+        cmap=colors.ListedColormap(colormaps["viridis"](np.linspace(0.65, 0.0, 256))),
+        norm=colors.PowerNorm(0.5, 0.0, some.max()),
+    )  # fmt: skip
+    ax.figure.colorbar(field, ax=ax, label="length of the gradient", format="{x:g}")
+    ax.set(xlim=xlim, ylim=ylim, xlabel="$x$", ylabel="$y$")
+    return ax
+
+
+# --- layers
+
+
+class Watch:
+    """What the layers of an MLP do while it learns: a callback for `fit`; then draw it, or read its numbers.
+
+    loss: as for fit, of one example; None where only activations are wanted. X, y: the examples to look at;
+    of more than `examples` it takes every second, third, ... The first look, epoch 0, is when it is made.
+
+    epochs[t]: the epoch of look t. Of layer l, activations[t][l]: outputs, an array (examples, units);
+    saturated[t][l]: the share of them where |phi'(z)| is below 0.06 of its steepest, for tanh |tanh z| > 0.97;
+    dead[t][l]: how many units pass back no gradient from any example, as ReLU's whose output is always 0;
+    gradients[t][l]: d mean loss / d p for each parameter, an array.
+
+    >>> watch = plot.Watch(model, loss, X, y)                                          # doctest: +SKIP
+    >>> fit(loss, opt, X, y, epochs=100, callback=watch)                               # doctest: +SKIP
+    >>> plot.activations(watch), plot.gradients(watch)                                 # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        model: nn.MLP,
+        loss: Callable[[Any, Any], Any] | None,
+        X: Sequence[Any],
+        y: Sequence[Any] = (),
+        examples: int = 100,
+    ) -> None:
+        if not isinstance(model, nn.MLP):
+            raise TypeError(f"Watch looks at the layers of an nn.MLP, got {model!r}")
+        if not len(X) or (loss is not None and len(X) != len(y)):
+            raise ValueError(f"Watch expects examples and, with a loss, a target for each; got {len(X)} and {len(y)}")
+        model.layers[0].outputs(X[0])  # complains where an example has the wrong length
+        step = -(-len(X) // examples)
+        self.model, self.loss, self.X, self.y = model, loss, X[::step], y[::step]
+        self.epochs: list[int] = []
+        self.activations: list[list[Any]] = []
+        self.saturated: list[list[float]] = []
+        self.dead: list[list[int]] = []
+        self.gradients: list[list[Any]] = []
+        self._fit, self._before = None, 0
+        self._look(0)
+
+    def __call__(self, epoch: int, history: Any) -> None:
+        if history is not self._fit:  # another fit: its epochs come after
+            self._fit, self._before = history, self.epochs[-1]
+        self._look(self._before + epoch)
+
+    def _look(self, epoch: int) -> None:
+        np, layers = _numpy(), self.model.layers
+        inputs, outputs, saturated, dead = self.X, [], [], []
+        for layer, curve in zip(layers, self._curves()):
+            weights, biases = [n.w for n in layer.neurons], [n.b for n in layer.neurons]
+            pairs = [[_slope(n, z.data) for n, z in zip(layer.neurons, affine(weights, x, biases))] for x in inputs]
+            out, slopes = np.array(pairs).transpose(2, 0, 1)
+            inputs = out.tolist()
+            outputs.append(out)
+            saturated.append(float((abs(slopes) < FLAT * curve.max()).mean()))
+            dead.append(int((slopes == 0.0).all(axis=0).sum()))
+        if self.loss is not None:
+            parameters = [layer.parameters() for layer in layers]
+            flat = [p for ps in parameters for p in ps]
+            mean = sum(np.array(_gradient(self.loss(x, t), flat)) for x, t in zip(self.X, self.y)) / len(self.X)
+            self.gradients.append(np.split(mean, np.cumsum([len(ps) for ps in parameters])[:-1]))
+        self.epochs.append(epoch)
+        self.activations.append(outputs)
+        self.saturated.append(saturated)
+        self.dead.append(dead)
+
+    def _curves(self) -> list[Any]:
+        """|phi'| from -5 to 5, for each layer."""
+        zs = [z / 10 for z in range(-50, 51)]
+        return [abs(_numpy().array([_slope(layer.neurons[0], z)[1] for z in zs])) for layer in self.model.layers]
+
+
+def activations(watch: Watch | nn.MLP, X: Sequence[Any] = (), ax: Any = None, rows: int = 6) -> Any:
+    """How the outputs of each layer are distributed: an Axes per layer, a histogram per epoch, time downwards.
+
+    watch: a Watch that fit has called; or a model, to look at it now, on examples X. rows: how many epochs
+    to draw, with the first and the last. Beside each the share of outputs that are saturated; or, where
+    the activation is flat for some z, as ReLU is, how many are 0, which the histogram leaves out, and how
+    many units are dead (see Watch). Histograms are scaled to one height.
+    ax: an array of Axes, or one whose place they take. Returns the array.
+    """
+    if not isinstance(watch, Watch):
+        watch = Watch(watch, None, X)
+    data, notes = [], []
+    for l, curve in enumerate(watch._curves()):
+        outputs = [look[l].ravel() for look in watch.activations]
+        if (curve == 0.0).sum() > 1:
+            units = len(watch.model.layers[l].neurons)
+            notes.append([f"{(o == 0.0).mean():.0%} at 0\n{d[l]} of {units} dead" for o, d in zip(outputs, watch.dead)])
+            outputs = [o[o != 0.0] for o in outputs]
+        else:
+            saturates = curve.min() < FLAT * curve.max()
+            notes.append([f"{share[l]:.0%}\nsaturated" if saturates else "" for share in watch.saturated])
+        data.append(outputs)
+    return _ridges(watch, data, notes, ax, rows, "output")
+
+
+def gradients(watch: Watch, ax: Any = None, rows: int = 6) -> Any:
+    """How large the gradients of each layer's parameters are: as `activations`, on one logarithmic axis.
+
+    |d mean loss / d p|: where it vanishes on its way back, the first layers lie to the left. Beside each
+    histogram the share that is exactly 0, which it leaves out. Without fit: gradients(Watch(model, loss, X, y)).
+    """
+    if not isinstance(watch, Watch) or watch.loss is None:
+        raise TypeError(f"gradients expects a Watch(model, loss, X, y) made with a loss, got {watch!r}")
+    layers = [[abs(look[l]) for look in watch.gradients] for l in range(len(watch.model.layers))]
+    notes = [[f"{(g == 0.0).mean():.0%} are 0" for g in looks] for looks in layers]
+    return _ridges(watch, [[g[g > 0.0] for g in looks] for looks in layers], notes, ax, rows, "|gradient|", "log")
+
+
+def digits(
+    images: Sequence[Sequence[float]], titles: Sequence[str], axes: Any = None, columns: int = 8, ax: Any = None
+) -> Any:
+    """A sheet of 8 x 8 pictures (64 grey values each, 0 to 1) with a title over each; returns the array
+    of Axes. ax, or axes: such an array, or one Axes whose place they take."""
+    np, rows = _numpy(), max(1, -(-len(images) // columns))
+    axes = _panels(axes if ax is None else ax, rows, columns, (columns * 1.05, rows * 1.3))
+    for panel in np.asarray(axes).flat:
+        panel.set_axis_off()
+    for panel, image, title in zip(np.asarray(axes).flat, images, titles):
+        panel.imshow(np.reshape(image, (8, 8)), cmap="gray_r", vmin=0, vmax=1)
+        panel.set_title(title, fontsize=9)
     return axes
 
 
+# --- parts of pictures
+
+
+def _ridges(watch: Watch, data: Any, notes: Any, ax: Any, rows: int, xlabel: str, scale: str = "linear") -> Any:
+    """data[l][t]: the numbers of layer l at look t; notes[l][t]: the text beside them."""
+    np, layers, last = _numpy(), watch.model.layers, len(watch.epochs) - 1
+    looks = sorted({last - round(i * last / max(rows - 1, 1)) for i in range(max(rows, 1))})
+    columns = min(3, len(layers))
+    lines = -(-len(layers) // columns)
+    size = (3.0 * columns, lines * (0.45 * max(len(looks), 2) + 0.8))
+    panels = np.asarray(_panels(ax, lines, columns, size)).ravel()
+    if len(panels) < len(layers):
+        raise ValueError(f"the model has {len(layers)} layers to draw, got {len(panels)} Axes")
+    for panel in panels[len(layers) :]:
+        panel.set_axis_off()
+    data = [[of_layer[t][np.isfinite(of_layer[t])] for t in looks] for of_layer in data]
+    edges = [_edges(np.concatenate(of_layer), scale) for of_layer in data]
+    if scale == "log":
+        edges = [_edges(np.concatenate(list(chain(*data))), scale)] * len(layers)
+    for l, layer in enumerate(layers):
+        panel, bins = panels[l], edges[l]
+        for row, t in enumerate(looks):
+            counts = np.histogram(np.clip(data[l][row], bins[0], bins[-1]), bins)[0]
+            panel.stairs(0.9 * counts / max(*counts, 1) - row, bins, baseline=-row, fill=True, color=BLUE)
+            panel.axhline(-row, color=GREY, linewidth=0.6)
+            panel.text(1.03, 0.1 - row, notes[l][t], transform=panel.get_yaxis_transform(), fontsize=8)
+        labelled = l % columns == 0 and last > 0
+        panel.set_yticks([-row for row in range(len(looks))] if last else [])
+        panel.set_yticklabels([watch.epochs[t] if labelled else "" for t in looks] if last else [])
+        panel.set(xscale=scale, xlim=bins[[0, -1]], ylim=(0.9 - len(looks), 1.0))
+        if scale == "log":
+            panel.xaxis.set_minor_formatter("")
+        else:
+            panel.locator_params("x", nbins=4)
+        panel.set(xlabel=xlabel, ylabel="epoch" if labelled else "")
+        activation = layer.neurons[0].activation
+        panel.set_title(_text(f"layers.{l}, {getattr(activation, '__name__', activation)}"), fontsize=10)
+    return panels[: len(layers)]
+
+
+def _edges(values: Any, scale: str) -> Any:
+    """The edges of 30 bins for all the values; logarithmic ones end ten decades below the largest."""
+    np = _numpy()
+    low, high = (values.min(), values.max()) if len(values) else (1.0, 1.0)
+    if scale == "log":
+        return np.geomspace(max(low, high * 1e-10) / 3.2, high * 3.2, 31)  # a decade or more: room for a label
+    pad = max(0.02 * (high - low), 1e-3 * max(abs(low), abs(high))) or 0.5
+    return np.linspace(low - pad, high + pad, 31)
+
+
+def _heights(ax: Any, grids: Any, rows: Any, label: str | None = None) -> Any:
+    """Lines of equal height, and colours between them if they get a label; returns the Axes."""
+    np = _numpy()
+    from matplotlib import colors, ticker
+
+    z = np.ma.masked_invalid(rows)
+    if not z.count():
+        raise ValueError("there is no finite number in the whole picture: choose other limits")
+    low, high = float(z.min()), float(z.max())
+    extend: Any
+    extend, form = "neither", None
+    pad = 0.0 if low < high else 0.1 * abs(low) or 1.0
+    levels = ticker.MaxNLocator(12).tick_values(low - pad, high + pad)
+    if low >= 0.0 and high > 30.0 * low:
+        form = "{x:g}"
+        if low < 1e-4 * high:
+            low, extend = 1e-4 * high, "min"
+        subs = (1, 2, 5) if high > 100.0 * low else (1, 1.5, 2, 3, 5, 7)
+        powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        every = [sub * 10.0**power for power in powers for sub in subs]
+        levels = [a for a, after in zip(every, every[1:]) if after > low]
+        levels = levels[: 1 + next(i for i, level in enumerate(levels) if level >= high)]
+    ax = _axes(ax)
+    ax.set_facecolor("white")
+    if label:
+        norm = colors.BoundaryNorm(levels, 256, extend=extend)
+        filled = ax.contourf(*grids, z, levels, cmap="viridis", norm=norm, extend=extend)
+        ax.figure.colorbar(filled, ax=ax, label=label, ticks=levels, format=form)
+    inside = [level for level in levels if z.min() < level < z.max()]
+    if inside:  # matplotlib warns where there is no line to draw
+        ax.contour(*grids, z, inside, colors="white" if label else GREY, linewidths=0.8, linestyles="solid", alpha=0.8)
+    if 1 / 3 < np.ptp(grids[0]) / np.ptp(grids[1]) < 3:
+        ax.set_aspect("equal")  # gradients are at right angles to the lines
+    return ax
+
+
+def _panels(ax: Any, rows: int, columns: int, size: tuple[float, float]) -> Any:
+    """rows x columns Axes: those given, or in the place of one given, or in a new figure of size (inches)."""
+    if ax is None:
+        return _figure(size).subplots(rows, columns, squeeze=False)
+    if not hasattr(ax, "get_subplotspec"):
+        return ax
+    if ax.get_subplotspec() is None:
+        raise ValueError("only an Axes made by subplots can give its place to several: pass such a one, or an array")
+    ax.set_axis_off()
+    gaps = {} if ax.figure.get_layout_engine() else {"wspace": 0.5, "hspace": 0.8}
+    return ax.get_subplotspec().subgridspec(rows, columns, **gaps).subplots(squeeze=False)
+
+
 def _axes(ax: Any) -> Any:
-    return ax if ax is not None else _pyplot().subplots(figsize=(6, 4), layout="constrained")[1]
+    return ax if ax is not None else _figure((6.0, 4.0)).subplots()
+
+
+def _figure(size: tuple[float, float]) -> Any:
+    figure = _pyplot().figure(figsize=size, layout="constrained")
+    from matplotlib import colors, rcParams
+
+    if colors.to_rgba(figure.get_facecolor())[3] < 1.0:
+        light_text = sum(colors.to_rgb(rcParams["text.color"])) > 1.5
+        figure.set_facecolor("black" if light_text else "white")
+    return figure
 
 
 def _pyplot() -> Any:
     try:
         from matplotlib import pyplot
     except ImportError:
-        raise ImportError("plots need matplotlib: pip install 'tinygrad_lite[demo]'") from None
+        raise ImportError("plots need matplotlib: pip install 'tinygrad_lite[notebooks]'") from None
     return pyplot
+
+
+def _numpy() -> Any:
+    _pyplot()  # brings it along, or says what is missing
+    import numpy
+
+    return numpy
+
+
+# --- numbers for them
+
+
+def _gradient(out: Value, wrt: Sequence[Value]) -> list[float]:
+    """d out / d x for each x of wrt by one backward pass, which leaves every grad as it was."""
+    if not isinstance(out, Value):
+        raise TypeError(f"gradients are those of one Value, got {out!r}; compute it from Values, not from their .data")
+    if no_grad_active():
+        raise RuntimeError("inside no_grad() nothing is recorded, so there are no gradients to draw: leave it first")
+    nodes = dict.fromkeys([*topological_order(out), *wrt])
+    before = [node.grad for node in nodes]
+    try:
+        for node in nodes:
+            node.zero_grad()
+        out.backward()
+        return [x.grad for x in wrt]
+    finally:
+        for node, g in zip(nodes, before):
+            node.grad = g
+
+
+def _slope(neuron: nn.Neuron, z: float) -> tuple[float, float]:
+    """phi(z) and phi'(z)."""
+    leaf = Value(z)
+    out = neuron._phi(leaf)
+    (slope,) = _gradient(out, [leaf])
+    return out.data, slope
+
+
+def _window(pairs: Sequence[Sequence[float]], span: float | None) -> list[tuple[float, float]]:
+    """Lowest and highest w1, and w2: span beyond the pairs on each side, or what suits how far they go."""
+    finite = [pair for pair in pairs if all(map(math.isfinite, pair))] or [(0.0, 0.0)]
+    ends = [(min(ws), max(ws)) for ws in zip(*finite)]
+    if span is None:
+        span = 0.3 * max(high - low for low, high in ends) or 2.0
+    return [(low - span, high + span) for low, high in ends]
+
+
+def _path(pairs: Sequence[Sequence[float]]) -> list[tuple[float, float]]:
+    for pair in pairs:
+        if not hasattr(pair, "__len__") or len(pair) != 2 or any(isinstance(w, Value) for w in pair):
+            raise TypeError(f"a path holds pairs of numbers (w1.data, w2.data), got {pair!r}")
+    return [(float(a), float(b)) for a, b in pairs]
+
+
+def _text(label: Any) -> str:
+    return str(label).replace("$", r"\$")  # between two of them matplotlib reads a formula
+
+
+def _numbers(out: Any) -> list[float]:
+    return [_number(z) for z in out] if hasattr(out, "__len__") else [_number(out)]
 
 
 def _number(x: Any) -> float:
