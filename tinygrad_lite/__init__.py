@@ -13,6 +13,7 @@ from .check import check_op, gradcheck
 from .compiler import jit
 from .draw import draw_dot
 from .engine import Value, anomaly, grad, hessian, no_grad, scope
+from .explanation import explain
 from .io import load, save
 from .ops import (
     OPS,
@@ -57,7 +58,7 @@ __version__ = "0.1.0"
 __all__ = [
     "OPS", "History", "Op", "Value",
     "acos", "anomaly", "asin", "atan", "atan2", "check_op", "clip", "cos", "cosh", "data", "dot",
-    "draw_dot", "equal", "exp", "expm1", "fit", "grad", "gradcheck", "hessian", "hypot", "jit",
+    "draw_dot", "equal", "exp", "explain", "expm1", "fit", "grad", "gradcheck", "hessian", "hypot", "jit",
     "leaky_relu",
     "load", "log", "log1p", "logsumexp", "maximum", "mean", "minimum", "nn", "no_grad", "optim", "pick",
     "power", "relu", "save", "scope", "sigmoid", "sign", "sin", "sinh", "softplus", "sqrt", "step", "tan", "tanh",
