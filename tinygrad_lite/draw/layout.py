@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import html
 import re
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right, insort
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
-from math import sqrt
+from math import inf, sqrt
 from typing import NamedTuple
 
 from .picture import ARROW_COLOR, COLORS, Arrow, Box, Picture
@@ -36,10 +36,13 @@ class Rectangle(NamedTuple):
 
 
 class Route(NamedTuple):
-    """One arrow, from border to border through `points`; its text stands in the middle of `plate`."""
+    """One arrow, from border to border through `points`; its text stands in the middle of `plate`.
+
+    scale: 1, or less where so many arrows arrive at its head that only small ones keep apart."""
 
     points: tuple[Point, ...]
     plate: Rectangle | None
+    scale: float
 
 
 class Layout(NamedTuple):
@@ -102,7 +105,7 @@ def _size(box: Box, fan_in: int, rankdir: str) -> Point:
         return _turned(width, 22.0 if box.kind == "constant" else 26.0, rankdir)
     # 1.1: the corners of the text, too, lie inside the ellipse
     along, across = _turned(max(32.0, 1.1 * width), 32.0, rankdir)
-    return along, max(across, min(6.0 * fan_in, 90.0))
+    return along, max(across, min(8.0 * fan_in, 64.0 + 2.0 * fan_in))
 
 
 # --- the network: boxes and waypoints in ranks
@@ -124,8 +127,9 @@ class _Node:
     start: float = 0.0  # along
 
     def gap(self, other: _Node) -> float:
-        """Least distance between the centres of two neighbours of a rank."""
-        return (self.across + other.across) / 2 + (14.0 if self.box and other.box else 8.0)
+        """Least distance between the centres of two neighbours of a rank; round ones need less between them."""
+        square = all(node.box and node.box.kind != "operation" for node in (self, other))
+        return (self.across + other.across) / 2 + (14.0 if square else 8.0)
 
 
 def _ranks(operands: Sequence[Sequence[int]], users: Sequence[Sequence[int]]) -> list[int]:
@@ -205,37 +209,80 @@ def _link(operand: _Node, user: _Node) -> None:
 # --- order: few crossings
 
 
-def _ordered(nodes: Sequence[_Node], sweeps: int = 24) -> list[list[_Node]]:
-    """The nodes rank by rank: depth first from the results, which draws a tree without a crossing, then
-    sweeps that sort each rank by the barycenters of its neighbours' places. Keeps the best order seen."""
+def _ordered(nodes: Sequence[_Node], patience: int = 8) -> list[list[_Node]]:
+    """The nodes rank by rank, in the best order that two searches see. Each begins with a depth-first order and
+    then, to and fro, sorts rank after rank by the barycenters of the neighbours' places, until `patience` sweeps
+    in a row have found nothing better."""
+    best: list[list[_Node]] = []
+    fewest = inf
+    for from_leaves in (False, True):
+        layers, least, idle = _depth_first(nodes, from_leaves), inf, 0
+        for sweep in range(100):
+            crossings = _crossings(layers)
+            if crossings < fewest:
+                best, fewest = [layer[:] for layer in layers], crossings
+            least, idle = (crossings, 0) if crossings < least else (least, idle + 1)
+            if not fewest or idle == patience:
+                break
+            forward = sweep % 2 == 0
+            for layer in layers if forward else reversed(layers):
+                near = {node: node.operands if forward else node.users for node in layer}
+                moved = [node for node in layer if near[node]]
+                if sweep % 4 > 1:
+                    moved.reverse()  # ties change places: it may free two ranks that hold each other
+                moved.sort(key=lambda node: sum(other.order for other in near[node]) / len(near[node]))
+                slots = iter(moved)
+                _reorder(layer, [next(slots) if near[node] else node for node in layer])
+            _exchange(layers)
+    for layer in best:
+        _reorder(layer, layer[:])
+    pairs = [(a, b) for a, b in pairwise(sorted(nodes, key=lambda node: node.rank)) if b.box and a.rank == b.rank]
+    if 2 * sum(a.order > b.order for a, b in pairs) > len(pairs):
+        for layer in best:  # the mirror image shows more boxes in the picture's order
+            _reorder(layer, layer[::-1])
+    return best
+
+
+def _depth_first(nodes: Sequence[_Node], from_leaves: bool) -> list[list[_Node]]:
+    """The ranks in depth-first order: from the results, which draws a tree without a crossing; or, for another
+    start, from the leaves with the last user first."""
     layers: list[list[_Node]] = [[] for _ in range(1 + max((node.rank for node in nodes), default=-1))]
-    stack = [node for node in reversed(nodes) if not node.users]
+    stack = [node for node in reversed(nodes) if not (node.operands if from_leaves else node.users)]
+    found = set()
     while stack:
         node = stack.pop()
-        if node.order < 0:
+        if node not in found:
+            found.add(node)
             node.order = len(layers[node.rank])
             layers[node.rank].append(node)
-            stack.extend(reversed(node.operands))
-
-    best, fewest = [layer[:] for layer in layers], _crossings(layers)
-    for sweep in range(sweeps):
-        if not fewest:
-            break
-        forward = sweep % 2 == 0
-        for layer in layers if forward else reversed(layers):
-            near = {node: node.operands if forward else node.users for node in layer}
-            moved = [node for node in layer if near[node]]
-            if sweep >= sweeps // 2 and sweep % 4 > 1:
-                moved.reverse()  # ties change places: it may free two ranks that hold each other
-            moved.sort(key=lambda node: sum(other.order for other in near[node]) / len(near[node]))
-            slots = iter(moved)
-            _reorder(layer, [next(slots) if near[node] else node for node in layer])
-        crossings = _crossings(layers)
-        if crossings < fewest:
-            best, fewest = [layer[:] for layer in layers], crossings
-    for layer, order in zip(layers, best, strict=True):
-        _reorder(layer, order)
+            stack.extend(node.users if from_leaves else reversed(node.operands))
     return layers
+
+
+def _exchange(layers: Sequence[list[_Node]]) -> None:
+    """Neighbours change places wherever fewer arrows cross then, until that is nowhere (the `transpose` of
+    Gansner et al.). The first time round they do so, too, where as many cross: a way off a plateau."""
+    even, undone = True, 1
+    while undone:
+        undone = 0
+        for layer in layers:
+            for i in range(1, len(layer)):
+                a, b = layer[i - 1], layer[i]
+                fewer = _fewer(a.operands, b.operands) + _fewer(a.users, b.users)
+                if fewer > 0 or (even and fewer == 0):
+                    layer[i - 1], layer[i] = b, a
+                    b.order, a.order = i - 1, i
+                    undone += fewer
+        even = False
+
+
+def _fewer(near: Sequence[_Node], others: Sequence[_Node]) -> int:
+    """By how much the crossings of the arrows from two neighbours of a rank to these nodes of the next one
+    become fewer when the two change places."""
+    if len(near) == 1 == len(others):
+        return (near[0].order > others[0].order) - (near[0].order < others[0].order)
+    orders = sorted(other.order for other in others)
+    return sum(bisect_left(orders, n.order) + bisect_right(orders, n.order) - len(orders) for n in near)
 
 
 def _reorder(layer: list[_Node], nodes: Sequence[_Node]) -> None:
@@ -298,16 +345,60 @@ def _place(layers: Sequence[Sequence[_Node]], sweeps: int = 9) -> None:
                 node.centre = centre
 
 
-def _ports(head: _Node) -> dict[_Node, float]:
+def _free(node: _Node, layers: Sequence[Sequence[_Node]]) -> tuple[float, float]:
+    """The least and the greatest centre that its neighbours leave to the node."""
+    layer, i = layers[node.rank], node.order
+    low = layer[i - 1].centre + node.gap(layer[i - 1]) if i else -inf
+    high = layer[i + 1].centre - node.gap(layer[i + 1]) if i + 1 < len(layer) else inf
+    return low, high
+
+
+def _straighten(nodes: Sequence[_Node], layers: Sequence[Sequence[_Node]]) -> None:
+    """Operations stand in line with their results, and long arrows bend as seldom as what is beside them allows:
+    from the head backwards, the waypoints keep a level as long as the gaps they pass have one in common (greedy
+    stabbing: the fewest pieces). The last piece is level with the tail if it can be; a leaf with one user is
+    part of its arrow."""
+    for node in (*nodes, *reversed(nodes)):  # to and fro: each makes room for the next
+        if node.box and len(node.users) == 1 == len(node.users[0].operands) and node.users[0].box:
+            low, high = _free(node, layers)
+            node.centre = max(low, min(node.users[0].centre, high))
+
+    runs: dict[_Node | None, list[_Node]] = {}  # from head to tail, by the node at the tail
+    for node in reversed(nodes):
+        if not node.box or (not node.operands and len(node.users) == 1):
+            ahead = max((user for user in node.users if user in runs), key=lambda user: len(runs[user]), default=None)
+            runs[node] = runs.pop(ahead, [])
+            runs[node].append(node)
+    for run in runs.values():
+        pieces: list[tuple[list[_Node], float, float]] = []
+        for node in run:
+            low, high = _free(node, layers)
+            if pieces and max(low, pieces[-1][1]) <= min(high, pieces[-1][2]):
+                piece, least, most = pieces.pop()
+                piece.append(node)
+                pieces.append((piece, max(low, least), min(high, most)))
+            else:
+                pieces.append(([node], low, high))
+        level, tails = run[0].centre, [tail for tail in run[-1].operands if tail.box and len(run) > 1]
+        for piece, low, high in pieces:
+            level = tails[0].centre if tails and piece[-1] is run[-1] else level
+            level = max(low, min(level, high))
+            for node in piece:
+                node.centre = level
+
+
+def _ports(head: _Node) -> tuple[dict[_Node, float], float]:
     """Where on the head's border each arrow arrives, from its centre: level with where it comes from, if
-    that is possible, and apart from the others."""
+    that is possible, and apart from the others; and how far apart, at least."""
     near = sorted(head.operands, key=lambda node: node.order)
-    reach = min(head.across / 2 - 6.0, max(10.0, 3.0 * len(near)))
-    gap = min(8.0, 2 * reach / max(len(near) - 1, 1))
-    wanted = [max(-reach, min(node.centre - head.centre, reach)) for node in near]
-    ports = _spread(wanted, [1.0] * len(near), [gap] * (len(near) - 1))
-    bounds = [(i * gap - reach, reach - (len(near) - 1 - i) * gap) for i in range(len(near))]
-    return {node: max(low, min(y, high)) for node, y, (low, high) in zip(near, ports, bounds, strict=True)}
+    cards = 2 * CARD if head.box and head.box.copies > 1 else 0.0  # there only cards behind stand out
+    reach = min(head.across / 2 - 4.0 - cards, max(10.0, 4.0 * (len(near) - 1)))
+    gap = min(HEAD, 2 * reach / max(len(near) - 1, 1))
+    slack = 2 * reach - (len(near) - 1) * gap
+    ports = {}
+    for i, node in enumerate(near):
+        ports[node] = min(max(node.centre - head.centre, i * gap - reach), i * gap - reach + slack)
+    return ports, gap
 
 
 def layout(picture: Picture) -> Layout:
@@ -315,6 +406,7 @@ def layout(picture: Picture) -> Layout:
     nodes, chains = _network(picture)
     layers = _ordered(nodes)
     _place(layers)
+    _straighten(nodes, layers)
 
     left: list[float] = []  # the edges of each rank
     right: list[float] = []
@@ -322,7 +414,7 @@ def layout(picture: Picture) -> Layout:
     for layer in layers:
         if left:
             steepest = max((abs(v.centre - u.centre) for v in layer for u in v.operands), default=0.0)
-            edge += 14.0 + min(0.15 * steepest, 90.0)
+            edge += 13.0 + min(0.1 * steepest, 90.0)
             edge += HEAD if any(node.box and node.operands for node in layer) else 0.0
         left.append(edge)
         edge += max(node.along for node in layer)
@@ -346,13 +438,15 @@ def layout(picture: Picture) -> Layout:
         points = [point(tail.start + tail.along, tail.centre), point(right[tail.rank], tail.centre)]
         for node in way:
             points += [point(left[node.rank], node.centre), point(right[node.rank], node.centre)]
-        port = ports[head][(way or [tail])[-1]]
+        places, gap = ports[head]
+        port = places[(way or [tail])[-1]]
         inset = 0.0
         if head.box and head.box.kind == "operation":
             inset = head.along / 2 * (1 - sqrt(1 - (2 * port / head.across) ** 2))
         points.append(point(left[head.rank] - HEAD, head.centre + port))
         points.append(point(head.start + inset, head.centre + port))
-        routes.append(Route(_without_detours(points), rectangle(way[-1]) if arrow.text else None))
+        plate = rectangle(way[-1]) if arrow.text else None
+        routes.append(Route(_without_detours(points), plate, gap / HEAD))
     boxes = {node.box.key: rectangle(node) for node in nodes if node.box}
     return Layout(*point(edge + MARGIN, bottom), boxes, tuple(routes))
 
@@ -452,15 +546,15 @@ def _part_svg(box: Box, place: Rectangle) -> str:
 def _arrow_svg(arrow: Arrow, route: Route, rankdir: str) -> str:
     """Bezier curves that are level at the points of the route, a polygon as arrowhead, and the text."""
     *points, (along, across) = [_turned(*point, rankdir) for point in route.points]
-    back = along - HEAD
+    back, side = along - HEAD * route.scale, 3.5 * route.scale
     path = "M" + _px(*route.points[0])
     for (a0, c0), (a1, c1) in pairwise([*points, (back, across)]):
-        middle = (a0 + a1) / 2
-        curve = [(middle, c0), (middle, c1), (a1, c1)] if c0 != c1 else [(a1, c1)]
+        bend = min((a1 - a0) / 2, 22.0)  # steep lines are straight between their ends and so keep apart
+        curve = [(a0 + bend, c0), (a1 - bend, c1), (a1, c1)] if c0 != c1 else [(a1, c1)]
         path += "LC"[c0 != c1] + " ".join(_px(*_turned(a, c, rankdir)) for a, c in curve)
-    corners = [(along, across), (back, across - 3.5), (back, across + 3.5)]
+    corners = [(along, across), (back, across - side), (back, across + side)]
     head = " ".join(_px(*_turned(a, c, rankdir)) for a, c in corners)
-    drawn = f'<path d="{path}" fill="none" stroke="{ARROW_COLOR}" stroke-width="1.4"/>'
+    drawn = f'<path d="{path}" fill="none" stroke="{ARROW_COLOR}" stroke-width="{_px(0.4 + route.scale)}"/>'
     drawn += f'<polygon points="{head}" fill="{ARROW_COLOR}"/>'
     if route.plate:
         x, y, width, height = route.plate
