@@ -149,6 +149,17 @@ def test_examples_are_one_stack_and_shared_parameters_stand_in_it_once():
     assert loose == [("mul", 100), ("sub", 100), ("relu", 100), ("mean", 1)]
 
 
+def test_examples_stay_one_stack_where_one_box_uses_them_all():
+    model = mlp()
+    scores = [model(x) for x in X]
+    with scope("loss"):
+        loss = mean([nn.hinge(score, side) for score, side in zip(scores, Y)])
+    found = parts(loss)
+    assert [(part.name, part.copies, len(part.values)) for part in found] == [
+        ("layers.0", 100, 3200), ("layers.1", 100, 3200), ("layers.2", 100, 100), ("loss", 1, 301),
+    ]  # fmt: skip
+
+
 def test_examples_that_differ_are_not_in_one_stack():
     model = mlp([2, 1])
     half = [nn.hinge(model(x), side) for x, side in zip(X[:30], Y[:30])]

@@ -1,8 +1,8 @@
 """Folding: many Values as one box, by module and scope; and what repeats, such as examples, as a stack.
 
-Two steps. Values of one part of the program (see `parts.py`) and one call of it become a group. Groups
-that compute alike from alike operands for alike users become one stack of copies: the coarsest such
-grouping, found by refining colours until none splits (as for the states of an automaton).
+Two steps. Values of one part of the program (see `parts.py`) and one call of it become a group. Groups of
+Values that are computed alike, from alike operands and for alike users, become one stack of copies:
+colours are refined until none splits, as when the states of an automaton are minimised.
 """
 
 from __future__ import annotations
@@ -168,62 +168,42 @@ class _Folding:
 
     # --- stacks
 
-    def _structure(self, g: int) -> Any:
-        """What a group is, apart from which operands it has: equal for copies."""
-        nodes = self.groups[g]
-        if nodes[0].op is None:
-            return id(nodes[0]) if nodes[0].label else "leaf"
-        index = {node: i for i, node in enumerate(nodes)}
+    def _colours(self) -> dict[Value, int]:
+        """Equal for Values that are computed alike, from alike operands, for alike users, in alike parts."""
+        home, place = self.where.home, {v: _name(self.places[g]) for v, g in self.group_of.items()}
+        nodes = list(self.group_of)
+        users: dict[Value, list[tuple[Value, int]]] = {node: [] for node in nodes}
+        for node in nodes:
+            for k, x in enumerate(node.args):
+                if x in users:
+                    users[x].append((node, _role(node, k)))
 
-        def reference(x: Any) -> Any:
-            if not isinstance(x, Value):
-                return "number"
-            return index[x] if x in index else id(x) if x in self.where.home else "outside"
-
-        name = _name(self.places[g])
-        return name, tuple([(node.op, node.label, tuple(map(reference, node.args))) for node in nodes])
-
-    def _colours(self) -> list[int]:
-        """Equal for groups that are copies of each other."""
-        count = range(len(self.groups))
-        index_in = {node: i for nodes in self.groups for i, node in enumerate(nodes)}
-        uses: list[list[tuple[int, Any]]] = [[] for _ in count]  # who uses a group, and as which operand
-        inputs: list[list[tuple[int, int]]] = []
-        for g in count:
-            inputs.append([(self.group_of[x], index_in[x]) for x in self._outside(g)])
-            for i, node in enumerate(self.groups[g]):
-                for k, x in enumerate(node.args):
-                    h = self.group_of.get(x, g)
-                    if h != g:
-                        uses[h].append((g, (i, _role(node, k), index_in[x])))
-        forwards = _sorted([{h for h, _ in xs} for xs in inputs])
-
-        def numbered(keys: list[Any]) -> list[int]:
-            number: dict[Any, int] = {}
-            return [number.setdefault(key, len(number)) for key in keys]
-
-        colour = numbered([self._structure(g) for g in count])
-        known = 0
-        while len(set(colour)) > known:
-            known = len(set(colour))
-            for users_turn in False, True:
-                seen: dict[Any, int] = {}
-                before, colour = colour, list(colour)
-                for g in reversed(forwards) if users_turn else forwards:
-                    if users_turn:
-                        around: Any = frozenset(Counter([(colour[h], role) for h, role in uses[g]]).items())
-                    else:
-                        around = tuple([(colour[h], i) for h, i in inputs[g]])
-                    colour[g] = len(self.groups) + seen.setdefault((before[g], around), len(seen))
-                colour = numbered(colour)
+        colour: dict[Any, int] = {}
+        for number, node in enumerate(nodes, 1):
+            known = node.op is None and node.label  # one that has a name is itself and no other
+            colour[node] = number if known else 0
+        count = 0
+        while len(set(colour.values())) > count:
+            count = len(set(colour.values()))
+            number_of: dict[Any, int] = {}
+            for node in nodes:
+                operands = [id(x) if x in home else colour.get(x, -1) for x in node.args]  # -1: a plain number
+                key = (colour[node], node.op, node.label, place[node], tuple(operands))
+                colour[node] = number_of.setdefault(key, len(number_of))
+            number_of = {}
+            for node in reversed(nodes):
+                around = frozenset(Counter([(colour[user], role) for user, role in users[node]]).items())
+                colour[node] = number_of.setdefault((colour[node], around), len(number_of))
         return colour
 
     def parts(self) -> list[Part]:
         colour = self._colours()
-        stacks: list[list[int]] = [[] for _ in range(max(colour, default=-1) + 1)]
-        for g, c in enumerate(colour):
+        number: dict[Any, int] = {}
+        stack_of = [number.setdefault(tuple([colour[v] for v in nodes]), len(number)) for nodes in self.groups]
+        stacks: list[list[int]] = [[] for _ in number]
+        for g, c in enumerate(stack_of):
             stacks[c].append(g)
-        operands = [{colour[self.group_of[x]] for g in stack for x in self._outside(g)} for stack in stacks]
+        operands = [{stack_of[self.group_of[x]] for g in stack for x in self._outside(g)} for stack in stacks]
         part_of: dict[Value, Part] = {}
         found = []
         for c in _sorted(operands):
