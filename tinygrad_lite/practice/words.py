@@ -1,0 +1,91 @@
+"""What a reader is told, and in which words."""
+
+from __future__ import annotations
+
+import dis
+import math
+import os
+import textwrap
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import CodeType
+from typing import Any
+
+
+@dataclass(frozen=True, repr=False)
+class Report:
+    """What the reader is told. ok: True, False, or None where something is not answered yet."""
+
+    ok: bool | None
+    text: str
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def __bool__(self) -> bool:
+        raise TypeError("a Report is neither true nor false, because it may be open: write report.ok")
+
+
+class Told(Exception):  # noqa: N818 - nothing went wrong with us
+    """There is nothing more to find out."""
+
+    def __init__(self, ok: bool | None, text: str) -> None:
+        self.report = Report(ok, text)
+
+
+_GLUE = "\N{NO-BREAK SPACE}"
+_HERE, EXERCISE = os.path.dirname(os.path.dirname(__file__)), "<exercise>"
+
+
+def is_stub(f: Any) -> bool:
+    """Is this a function whose body is `...` or `pass`, at most with a docstring?"""
+    code = f if isinstance(f, CodeType) else getattr(f, "__code__", None)
+    return isinstance(code, CodeType) and all(
+        step.argval in (None, ...) if "CONST" in step.opname else step.opname in ("RESUME", "NOP", "RETURN_VALUE")
+        for step in dis.get_instructions(code)
+    )
+
+
+def still_empty(called: set[CodeType]) -> str:
+    """Says which functions without a body were called, if any; a lambda may be meant so."""
+    stubs = sorted({code.co_name for code in called if code.co_name != "<lambda>" and is_stub(code)})
+    return fill(f"Not answered yet: {listed(stubs)} {'is' if len(stubs) == 1 else 'are'} still empty.") if stubs else ""
+
+
+def told_by(error: Exception, hint: str = "") -> Told:
+    """What an exception in the reader's code means, and the line in which it was raised."""
+    lines = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith((_HERE, EXERCISE))]
+    where = [f"  in {f.name}, line {f.lineno}: {short(f.line or '', 80)}" for f in lines[-1:]]
+    if isinstance(error, NotImplementedError) or "ellipsis" in str(error):
+        return Told(None, "\n".join(["Not answered yet: there is still something to fill in.", *where]))
+    told = fill(f"Python says: {type(error).__name__}: {short(str(error), 300)}", "  ")
+    return Told(False, "\n".join([told, *where, *[hint] * bool(hint)]))
+
+
+def close(a: float, b: float) -> bool:
+    return math.isclose(a, b, rel_tol=1e-5, abs_tol=1e-7) or (math.isnan(a) and math.isnan(b))
+
+
+def plain(x: float) -> str:
+    return "0" if abs(x) < 1e-9 else f"{x:.6g}"
+
+
+def short(text: str, most: int = 40) -> str:
+    """A label is data: one line, and nothing that a terminal obeys."""
+    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return text if len(text) <= most else f"{text[: most - 16]}...{text[-13:]}"
+
+
+def fill(text: str, indent: str = "") -> str:
+    filled = textwrap.fill(text, 100, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return filled.replace(_GLUE, " ")
+
+
+def glued(text: str) -> str:
+    """No line ends inside; `fill` makes ordinary blanks of it again."""
+    return text.replace(" ", _GLUE)
+
+
+def listed(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
