@@ -4,12 +4,13 @@ import contextlib
 import io
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
 
+from tinygrad_lite import draw_dot
 from tinygrad_lite.__main__ import main
-from tinygrad_lite.draw.layout import svg
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -32,12 +33,15 @@ def test_python_blocks_run_in_order_and_print_what_their_comments_say(tmp_path, 
     assert (tmp_path / "neuron.svg").exists()
 
 
-def test_the_picture_is_what_the_block_draws():
-    namespace = {}
-    (block,) = [b for b in blocks("python") if "draw_dot(out)" in b]
-    exec(block.replace('.render("neuron", format="svg")', ""), namespace)
-    drawn = svg(namespace["draw_dot"](namespace["out"]).picture)
-    assert drawn == (ROOT / "notebooks/pictures/neuron.svg").read_text(encoding="utf-8")
+@pytest.mark.parametrize(("name", "root"), [("neuron", "out"), ("loss", "loss")])
+def test_a_picture_is_what_its_block_draws(name, root, monkeypatch):
+    namespace = {"draw_dot": draw_dot}
+    (block,) = [b for b in blocks("python") if f'.render("{name}", format="svg")' in b]
+    monkeypatch.setattr(shutil, "which", lambda program: None)  # our own layout, whatever is installed
+    call = block.replace(f'.render("{name}", format="svg")', "")
+    exec(call.replace("draw_dot(" + root, "drawn = draw_dot(" + root), namespace)
+    drawn = namespace["drawn"].svg()
+    assert drawn == (ROOT / f"notebooks/pictures/{name}.svg").read_text(encoding="utf-8")
 
 
 def test_the_two_commands_install_what_they_need_and_name_things_that_exist(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from . import data, nn, optim
 from .check import check_op, gradcheck
 from .compiler import jit
 from .draw import draw_dot
+from .draw.player import player
 from .engine import Value, anomaly, grad, hessian, no_grad, scope
 from .explanation import explain
 from .io import load, save
@@ -60,7 +61,7 @@ __all__ = [
     "acos", "anomaly", "asin", "atan", "atan2", "check_op", "clip", "cos", "cosh", "data", "dot",
     "draw_dot", "equal", "exp", "explain", "expm1", "fit", "grad", "gradcheck", "hessian", "hypot", "jit",
     "leaky_relu",
-    "load", "log", "log1p", "logsumexp", "maximum", "mean", "minimum", "nn", "no_grad", "optim", "pick",
+    "load", "log", "log1p", "logsumexp", "maximum", "mean", "minimum", "nn", "no_grad", "optim", "pick", "player",
     "power", "relu", "save", "scope", "sigmoid", "sign", "sin", "sinh", "softplus", "sqrt", "step", "tan", "tanh",
     "total", "where",
 ]  # fmt: skip

@@ -1,0 +1,178 @@
+// Puts buttons to the animated picture of a player, where scripts may run. The picture holds every frame:
+// each <animate> in it lists the values of one attribute, and when they begin. No network, no ids, and
+// nothing that is data becomes markup.
+(function (digest) {
+  "use strict";
+  const STYLE = `
+    :host { all: initial; display: block; }
+    .player { box-sizing: border-box; max-width: 100%; padding: 10px 12px; border: 1px solid #c3cad1; border-radius: 6px;
+      background: #fff; color: #1b2733; color-scheme: light; font: 14px/1.4 "DejaVu Sans", Verdana, Arial, sans-serif; }
+    .player:focus-visible, button:focus-visible, input:focus-visible, select:focus-visible {
+      outline: 3px solid #0072b2; outline-offset: -2px; }
+    .bar { display: flex; flex-wrap: wrap; align-items: center; gap: 6px; }
+    button, select { height: 30px; border: 1px solid #9aa5b0; border-radius: 4px; background: #f4f7fa; color: inherit; font: inherit; }
+    button { width: 36px; padding: 0; cursor: pointer; }
+    button:hover { background: #e3e9ef; }
+    button path { fill: currentColor; }
+    input { flex: 1 1 160px; min-width: 80px; accent-color: #0072b2; }
+    .caption { min-height: 5em; margin: 8px 0 4px; padding-left: 10px; border-left: 4px solid #0072b2; overflow-wrap: anywhere; }
+    .caption.backward { border-color: #d55e00; }
+    .caption p { margin: 2px 0; font-size: 15px; font-variant-numeric: tabular-nums; }
+    .caption p:first-child { font-size: 13px; color: #005a8c; }
+    .caption.backward p:first-child { color: #a84a00; }
+    .stage { max-height: 75vh; overflow: auto; }
+    .stage svg { display: block; margin: auto; height: auto; }`;
+  const ICONS = {
+    first: "M3 3h2v10H3zM13 3v10L6 8z", back: "M11 3v10L4 8z", play: "M4 2v12l9-6z", pause: "M4 3h3v10H4zM9 3h3v10H9z",
+    next: "M5 3v10l7-5z", last: "M11 3h2v10h-2zM3 3v10l7-5z",
+  };
+
+  function make(name, attributes, ...children) {
+    const element = document.createElement(name);
+    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+    element.append(...children);
+    return element;
+  }
+
+  function button(label, icon) {
+    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+    svg.setAttribute("width", "16");
+    svg.setAttribute("height", "16");
+    svg.append(document.createElementNS("http://www.w3.org/2000/svg", "path"));
+    const element = make("button", { type: "button" }, svg);
+    element.become = (label, icon) => {
+      element.setAttribute("aria-label", label);
+      element.title = label;
+      svg.firstChild.setAttribute("d", ICONS[icon]);
+    };
+    element.become(label, icon);
+    return element;
+  }
+
+  function parsed(uri) {
+    const bytes = Uint8Array.from(atob(uri.slice(uri.indexOf(",") + 1)), (c) => c.charCodeAt(0));
+    const text = new TextDecoder().decode(bytes);
+    return document.importNode(new DOMParser().parseFromString(text, "image/svg+xml").documentElement, true);
+  }
+
+  function start(host) {
+    const svg = parsed(host.querySelector("img").getAttribute("src"));
+    const last = Number(svg.dataset.frames) - 1;
+    const [x, y, width, height] = svg.dataset.view.split(" ");
+    svg.setAttribute("viewBox", `${x} ${y} ${width} ${height}`);
+    svg.setAttribute("width", width);
+    svg.removeAttribute("height");
+    svg.setAttribute("aria-hidden", "true");
+    svg.style.width = `clamp(${0.55 * width}px, 100%, ${width}px)`; // smaller is not legible: the stage scrolls
+    const group = svg.querySelector(".captions");
+    const captions = [...group.querySelectorAll("g")].map((caption) => ({
+      phase: caption.getAttribute("class"),
+      lines: [...caption.querySelectorAll("text")].map((line) => line.textContent),
+    }));
+    group.remove();
+    const changes = [...svg.querySelectorAll("animate")].map((animate) => {
+      const list = (name) => animate.getAttribute(name).split(";");
+      const begins = list("keyTimes").map((time) => Math.round(time * (last + 1)));
+      const change = { element: animate.parentNode, name: animate.getAttribute("attributeName"), values: list("values"), begins };
+      animate.remove();
+      return change;
+    });
+
+    const first = button("first frame", "first"), back = button("one frame back", "back"), play = button("play", "play");
+    const next = button("next frame", "next"), end = button("last frame", "last");
+    const slider = make("input", { type: "range", min: 1, max: last + 1, value: 1, "aria-label": "frame" });
+    const speed = make("select", { "aria-label": "speed", title: "speed" });
+    for (const times of ["0.5", "1", "2", "4"]) speed.append(make("option", { value: times }, `${times}×`));
+    speed.value = "1";
+    const caption = make("div", { class: "caption", "aria-live": "polite" });
+    const stage = make("div", { class: "stage" }, svg);
+    const about = "Forward and backward pass. Arrow keys step, Home and End go to the ends, space plays and pauses.";
+    const player = make("div", { class: "player", role: "group", tabindex: 0, "aria-label": about },
+      make("div", { class: "bar" }, first, back, play, next, end, slider, speed), caption, stage);
+    const shadow = host.attachShadow({ mode: "open" });
+    shadow.append(make("style", {}, STYLE), player);
+    host.querySelector("img").remove();
+
+    let at = 0, timer = 0;
+
+    function show(frame) {
+      at = Math.max(0, Math.min(frame, last));
+      for (const { element, name, values, begins } of changes) {
+        element.setAttribute(name, values[begins.findLastIndex((begin) => begin <= at)]);
+      }
+      caption.className = `caption ${captions[at].phase}`;
+      caption.replaceChildren(...captions[at].lines.map((line) => make("p", {}, line)));
+      slider.value = at + 1;
+      slider.setAttribute("aria-valuetext", captions[at].lines[0]);
+      const lit = [...svg.querySelectorAll(`[id="f${at}"] > [href^="#h"]`)].map((use) => use.getAttribute("href").slice(2));
+      const boxes = lit.map((key) => svg.querySelector(`[data-key="${key}"]`).getBoundingClientRect());
+      const seen = stage.getBoundingClientRect();
+      const left = Math.min(...boxes.map((b) => b.left)), right = Math.max(...boxes.map((b) => b.right));
+      const top = Math.min(...boxes.map((b) => b.top)), bottom = Math.max(...boxes.map((b) => b.bottom));
+      if (lit.length && (left < seen.left || right > seen.right || top < seen.top || bottom > seen.bottom)) {
+        stage.scrollBy((left + right - seen.left - seen.right) / 2, (top + bottom - seen.top - seen.bottom) / 2);
+      }
+    }
+
+    function pause() {
+      clearTimeout(timer);
+      timer = 0;
+      caption.setAttribute("aria-live", "polite");
+      play.become("play", "play");
+    }
+
+    function wait() {
+      timer = setTimeout(() => {
+        show(at + 1);
+        if (at < last && host.isConnected) wait();
+        else pause();
+      }, (1000 * svg.dataset.seconds) / speed.value);
+    }
+
+    function toggle() {
+      if (timer) return pause();
+      if (at === last) show(0);
+      caption.setAttribute("aria-live", "off");
+      play.become("pause", "pause");
+      wait();
+    }
+
+    function go(frame) {
+      pause();
+      show(frame);
+    }
+
+    const keys = { ArrowLeft: () => go(at - 1), ArrowRight: () => go(at + 1), Home: () => go(0), End: () => go(last), " ": toggle };
+
+    // on the window, before a notebook's own shortcuts; only while the player has the focus
+    function press(event) {
+      const target = event.composedPath()[0];
+      if (!shadow.contains(target)) return leave();
+      const native = target === speed || (event.key === " " && target.localName === "button");
+      if (!(event.key in keys) || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
+      event.stopImmediatePropagation();
+      if (native) return;
+      event.preventDefault();
+      keys[event.key]();
+    }
+
+    function leave() {
+      window.removeEventListener("keydown", press, true);
+    }
+
+    player.addEventListener("focusin", () => window.addEventListener("keydown", press, true));
+    player.addEventListener("focusout", leave);
+    first.onclick = keys.Home;
+    back.onclick = keys.ArrowLeft;
+    play.onclick = toggle;
+    next.onclick = keys.ArrowRight;
+    end.onclick = keys.End;
+    slider.oninput = () => go(slider.value - 1);
+    speed.onchange = () => { if (timer) { clearTimeout(timer); wait(); } };
+    show(0);
+  }
+
+  for (const host of document.querySelectorAll(`[data-player="${digest}"]`)) {
+    if (!host.shadowRoot) start(host);
+  }
+})
