@@ -18,7 +18,7 @@ WIDE = 1100.0  # px: what a notebook's cell of about 900 px still shows at a leg
 def number(x: float) -> str:
     """Four decimals, or four digits with an exponent where decimals would say little."""
     if x == 0.0 or 1e-3 <= abs(x) < 1e5 or x != x or x in (ops.inf, -ops.inf):
-        return f"{x + 0.0:.4f}"  # + 0.0: never -0
+        return f"{x:.4f}"
     return f"{x:.3e}"
 
 
@@ -137,7 +137,7 @@ class _Sketch:
 
     def _derivative(self, node: Value, i: int) -> str:
         dx = node.local_grads[i]
-        return number(dx) if self.edges and dx is not None else ""
+        return number(dx + 0.0) if self.edges and dx is not None else ""  # + 0.0: never -0
 
     # --- many Values as one box
 

@@ -190,7 +190,7 @@ class Lesson:
     def _made(self, node: Value) -> list[str]:
         name = self._name(node)
         edges = [(x, dx) for x, dx in zip(node.args, node.local_grads) if dx is not None and self.part_of[x].single]
-        local = _joined([f"∂{name}/∂{self._name(x)} = {number(dx)}" for x, dx in edges], ", ")
+        local = _joined([f"∂{name}/∂{self._name(x)} = {number(dx + 0.0)}" for x, dx in edges], ", ")
         return [self._equation(node), *([f"local derivatives: {local}"] if local else [])]
 
     def _made_by(self, part: Part, into: Iterable[int]) -> list[str]:
@@ -304,10 +304,12 @@ class Lesson:
         elif part.single and all(tail.single for tail in tails):
             slope, upstream = self._slope(part.values[0]), number(sent[0].upstream)
             lines.append(f"{slope} = {upstream} × the local derivatives of {count(len(sent), 'operand')}")
-            each = [f"{self._name(use.operand)}: {number(use.local)} → {number(use.contribution)}" for use in sent]
+            each = [
+                f"{self._name(use.operand)}: {number(use.local + 0.0)} → {number(use.contribution)}" for use in sent
+            ]
             lines.append(_joined(each, ", "))
         else:
-            example = f"{number(sent[0].upstream)} × {number(sent[0].local)} = {number(sent[0].contribution)}"
+            example = f"{number(sent[0].upstream)} × {number(sent[0].local + 0.0)} = {number(sent[0].contribution)}"
             products = span(use.contribution for use in sent)
             lines.append(f"{len(sent):,} products upstream × local: {products}, such as {example}")
             lines.append(f"{len(targets):,} gradients so far: {span(self.grads[x] for x in targets)}")
@@ -321,7 +323,7 @@ class Lesson:
         total = number(sum(use.contribution for use in sent))
         if len(sent) == 1 and (use := sent[0]):
             local = f"∂{self._name(use.user)}/∂{self._name(x)}"
-            product = f"{number(use.upstream)} × {number(use.local)} = {total}"
+            product = f"{number(use.upstream)} × {number(use.local + 0.0)} = {total}"
             first = f"upstream {self._slope(use.user)} × local {local} = {product}"
         else:
             first = f"{len(sent):,} products upstream × local, in all {total}"
