@@ -29,6 +29,7 @@ THREE = [0, 1, 2, 0]
 @pytest.fixture(autouse=True)
 def nothing_is_shown_and_all_is_closed(monkeypatch):
     monkeypatch.setattr(plt, "show", lambda *_, **__: pytest.fail("a plot called show"))
+    plt.close("all")  # what other tests left
     yield
     plt.close("all")
 

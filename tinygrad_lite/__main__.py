@@ -195,8 +195,11 @@ def _neuron(neuron: nn.Neuron, x: Sequence[Value], out: Path) -> None:
 
 
 def _figure(ax: Any, path: Path, title: str) -> None:
+    from matplotlib import pyplot
+
     ax.figure.suptitle(title, fontsize=11)
     ax.figure.savefig(path, dpi=130)
+    pyplot.close(ax.figure)
     print(f"wrote {path}")
 
 
