@@ -8,13 +8,14 @@
 (10.0, 6.0)
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from . import data, nn, optim
 from .check import check_op, gradcheck
 from .compiler import jit
 from .draw import draw_dot
-from .draw.player import player
 from .engine import Value, anomaly, grad, hessian, no_grad, scope
-from .explanation import explain
 from .io import load, save
 from .ops import (
     OPS,
@@ -54,6 +55,19 @@ from .ops import (
     where,
 )
 from .train import History, fit
+
+if TYPE_CHECKING:
+    from .draw.player import player
+    from .explanation import explain
+
+
+def __getattr__(name: str) -> Any:
+    """`explain` and `player` are loaded at their first use, which keeps the import quick."""
+    if name not in ("explain", "player"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(".draw.player" if name == "player" else ".explanation", __name__)
+    return getattr(module, name)
+
 
 __version__ = "0.1.0"
 __all__ = [

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..engine import Value
-from .fold import Fold
-from .graph import picture
 
 if TYPE_CHECKING:
     from .dot import Drawing
+    from .fold import Fold
 
 __all__ = ["draw_dot"]
 
@@ -49,5 +48,6 @@ def draw_dot(
     except ImportError:
         raise ImportError("drawing needs the graphviz package: pip install graphviz") from None
     from .dot import Drawing
+    from .graph import picture
 
     return Drawing(picture(root, rankdir, fold, expand, edges, limit), format)
