@@ -110,6 +110,8 @@ def test_a_small_graph_is_drawn_in_full_and_a_large_one_folds_to_neurons_then_la
     neurons = [part.name for part in parts(mlp()([1.0, 2.0]))]
     assert len(neurons) == 33 and neurons[16] == "layers.1.neurons.0"
     assert [part.name for part in parts(mlp([40, 40, 1])([1.0, 2.0]))] == ["layers.0", "layers.1", "layers.2"]
+    digits = nn.MLP(64, [32, 10], seed=0)
+    assert len(parts(total(digits([0.5] * 64)))) == 3  # 42 neurons would be few enough, their 320 arrows are not
 
 
 def test_fold_chooses_depth_or_names():

@@ -70,16 +70,17 @@ def parts(root: Value, fold: Fold = "auto") -> list[Part]:
     deepest = max([sum(1 for level in place if level.name) for place in where.place.values()], default=1)
     for depth in range(max(deepest, 1), 0, -1):
         found = _Folding(order, where, depth, frozenset()).parts()
-        if len(found) <= READABLE and _bundles(found) <= READABLE:
+        if _readable(found):
             break
     return found
 
 
-def _bundles(found: Sequence[Part]) -> int:
-    """Arrows that stand for several scalar edges, and say so."""
+def _readable(found: Sequence[Part]) -> bool:
+    """About 50 boxes, not many more arrows than two layers of 16 have, and few that carry a count."""
     part_of = {v: part for part in found for v in (*part.parameters, *part.values)}
     edges = Counter((part_of[x], part_of[v]) for part in found for v in part.values for x in v.args if x in part_of)
-    return sum(n > 1 and a is not b and not (a.single and b.single) for (a, b), n in edges.items())
+    counted = sum(n > 1 and a is not b and not (a.single and b.single) for (a, b), n in edges.items())
+    return len(found) <= READABLE and counted <= READABLE and len(edges) <= 6 * READABLE
 
 
 def _name(place: Place) -> str:
