@@ -6,12 +6,14 @@
 
 The kernel is the Python that runs this file. It sees no Graphviz, so that graphs are drawn by the project's
 own layout, and none of the reader's IPython or matplotlib settings. What a cell tagged `volatile` prints (a
-measured time, say) may change from run to run. Needs the extra `notebooks`.
+measured time, say) may change from run to run. The picture of the cell tagged `cover` is also written to
+pictures/. Needs the extra `notebooks`.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import copy
 import os
 import re
@@ -133,6 +135,19 @@ def _normalised_outputs(outputs: Sequence[Any]) -> list[Any]:
     return kept
 
 
+def cover(notebook: Any) -> tuple[str, bytes] | None:
+    """The picture of the cell tagged `cover`: its suffix, ".svg" or ".png", and what the file holds."""
+    for cell in notebook.cells:
+        if "cover" in cell.metadata.get("tags", ()):
+            for output in cell.outputs:
+                data = output.get("data", {})
+                if "image/png" in data:
+                    return ".png", base64.b64decode(data["image/png"])
+                if found := re.search(r"data:image/svg\+xml;base64,([A-Za-z0-9+/=]+)", data.get("text/html", "")):
+                    return ".svg", base64.b64decode(found[1])
+    return None
+
+
 def text(notebook: Any) -> str:
     """The notebook as it stands in its file."""
     return str(nbformat.writes(notebook)).rstrip("\n") + "\n"
@@ -182,6 +197,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             beside = path.with_suffix(".ipynb.new")
             beside.write_text(text(executed), encoding="utf-8", newline="\n")
             beside.replace(path)  # whole or not at all
+            if picture := cover(executed):
+                (path.parent / "pictures").mkdir(exist_ok=True)
+                (path.parent / "pictures" / (path.stem + picture[0])).write_bytes(picture[1])
             print(f"{path.name}: executed")
     return status
 
