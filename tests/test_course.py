@@ -1,9 +1,7 @@
 """The course keeps its promises: every lecture item has its cell, every exercise its solution."""
 
 import ast
-import importlib.util
 import re
-from pathlib import Path
 
 import pytest
 
@@ -11,13 +9,11 @@ nbformat = pytest.importorskip("nbformat", reason="notebooks need the extra `not
 pytest.importorskip("nbclient", reason="notebooks need the extra `notebooks`")
 pytest.importorskip("ipykernel", reason="notebooks need the extra `notebooks`")
 
-FOLDER = Path(__file__).parent.parent / "notebooks"
+from .test_notebooks import FOLDER, execute  # noqa: E402
+
 NOTEBOOKS = {path.stem: nbformat.read(path, as_version=4) for path in sorted(FOLDER.glob("*.ipynb"))}
 README = (FOLDER / "README.md").read_text(encoding="utf-8")
 LECTURES = ("000", "001", "002", "003", "004")
-spec = importlib.util.spec_from_file_location("execute", FOLDER / "execute.py")
-execute = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(execute)
 MARK = re.compile(r"^# lecture (\d{3}): (.+?)\s*$", flags=re.M)
 ROW = re.compile(r"^\| (\d{3}) \| (.+?) \| .* \| \[(\w+), cell (\d+)\]\((\w+)\.ipynb\) \|$", flags=re.M)
 

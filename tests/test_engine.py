@@ -32,20 +32,7 @@ from tinygrad_lite import (
 )
 from tinygrad_lite.engine import UNREACHED, affine, topological_order
 
-
-def micrograds_example():
-    a, b = Value(-4.0), Value(2.0)
-    c = a + b
-    d = a * b + b**3
-    c += c + 1
-    c += 1 + c + (-a)
-    d += d * 2 + (b + a).relu()
-    d += 3 * d + (b - a).relu()
-    e = c - d
-    f = e**2
-    g = f / 2.0
-    g += 10.0 / f
-    return a, b, g
+from .micrograds_example import micrograds_example
 
 
 def test_micrograds_published_example_gives_its_published_numbers():

@@ -40,6 +40,7 @@ from tinygrad_lite.engine import topological_order
 from tinygrad_lite.explanation import MOST, Table, explain, formulas, number, written
 
 from .edge_table import EDGES, POINTS, inf, nan
+from .micrograds_example import micrograds_example
 
 each_op = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
 NUMBER = r"-?[\d.]+(?:e[+-]\d+)?|-?inf|nan|-"
@@ -73,18 +74,8 @@ def neuron():
 
 
 def micrograd():
-    a, b = Value(-4.0, "a"), Value(2.0, "b")
-    c = a + b
-    d = a * b + b**3
-    c += c + 1
-    c += 1 + c + (-a)
-    d += d * 2 + (b + a).relu()
-    d += 3 * d + (b - a).relu()
-    e = c - d
-    f = e**2
-    g = f / 2.0
-    g += 10.0 / f
-    g.label = "g"
+    a, b, g = micrograds_example()
+    a.label, b.label, g.label = "abg"
     g.backward()
     return a, b, g
 

@@ -11,7 +11,7 @@ import linecache
 import math
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import mul
 from typing import Any, cast
@@ -329,6 +329,33 @@ def topological_order(root: Value) -> list[Value]:
             order.append(path.pop())
             operands.pop()
     return order
+
+
+def gradients(order: Sequence[Value], instead: Mapping[Value, float] | None = None) -> dict[Value, float]:
+    """d root / d node for every node of order that a gradient reaches, to the bit as `root.backward()` adds
+    them up from zero; nothing in the graph changes. order: as of `topological_order`. instead: numbers that
+    nodes pass on in place of what arrived.
+    """
+    instead = instead or {}
+    arrived = {order[-1]: 1.0}
+    for node in reversed(order):
+        if node in arrived:
+            upstream = instead.get(node, arrived[node])
+            for x, dx in zip(node.args, node.local_grads):
+                if dx is not None:
+                    arrived[x] = arrived.get(x, 0.0) + dx * upstream
+    return arrived
+
+
+def has_changed(node: Value) -> bool:
+    """Does a node's number no longer follow from its operands' numbers, as after an optimiser's step?"""
+    if node.op is None:
+        return False
+    try:
+        now = node.op.value(*[_data(x) for x in node.args])
+    except Exception:  # an operation that cannot be asked, like a compiled function
+        return False
+    return now != node.data and (now == now or node.data == node.data)
 
 
 # --- derivatives as graphs

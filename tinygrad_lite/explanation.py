@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from . import ops
-from .engine import UNREACHED, Value, topological_order
+from .engine import UNREACHED, Value, gradients, has_changed, topological_order
 from .notation import (
     ATOM,
     EQUALS,
@@ -29,6 +29,7 @@ from .notation import (
     Table,
     Written,
     code,
+    count_of,
     escaped,
     function,
     joined,
@@ -39,7 +40,7 @@ from .notation import (
     written,
 )
 from .ops import Op, as_float
-from .parts import names
+from .parts import names, printable
 
 MOST = 8  # rows of a table: the largest contributions, the largest paths
 
@@ -183,13 +184,7 @@ class _Flow:
 
     def __init__(self, words: _Words, order: Sequence[Value]) -> None:
         self.words, self.order, self.root = words, order, order[-1]
-        self.adjoint = {self.root: 1.0}  # d root / d node where one is sent, added up as backward() does
-        for node in reversed(order):
-            if node in self.adjoint:
-                upstream = self.adjoint[node]
-                for x, dx in zip(node.args, node.local_grads):
-                    if dx is not None:
-                        self.adjoint[x] = self.adjoint.get(x, 0.0) + dx * upstream
+        self.adjoint = gradients(order)
 
     def use(self, user: Value, i: int) -> Contribution:
         return Contribution(user, i, self.adjoint.get(user), user.local_grads[i])
@@ -282,7 +277,7 @@ class _Flow:
                 yield _reason(words, use)
             if len(lost) > 3:
                 text = "It is lost in {} on the way to {} too."
-                yield say(text, _plural(len(lost) - 3, "other place"), words.name(v))
+                yield say(text, count_of(len(lost) - 3, "other place"), words.name(v))
             cancelled = dict.fromkeys(use.operand for use in way if use.product and not self.adjoint[use.operand])
             for x in list(cancelled)[:3]:
                 yield say("The contributions to the gradient of {} are not 0, but they cancel.", words.name(x))
@@ -590,7 +585,7 @@ class _Words:
             self._called[node] = f"v{free}"
 
     def name(self, node: Value) -> Written:
-        text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(self._called[node]))
+        text = printable(str(self._called[node]))
         if len(text) > 40:
             text = f"{text[:24]}...{text[-13:]}"
         short = re.fullmatch(r"([A-Za-z])_?([0-9]*)", text)  # w1 and w_1 are written with an index
@@ -612,7 +607,7 @@ class _Words:
         parts = [self.equation(node)]
         if len(node.args) <= 4:
             parts.append(written(node.op, [number(x) for x in _data(node)]))
-        self._check(node)
+        self.changed |= has_changed(node)
         return joined(" = ", *parts, number(node.data))
 
     def formula(self, use: Contribution) -> Written:
@@ -621,7 +616,7 @@ class _Words:
             return word("not selected")
         if use.user not in self._formulas:
             self._formulas[use.user] = formulas(use.user, self.name)
-            self._check(use.user)
+            self.changed |= has_changed(use.user)
         formula = self._formulas[use.user][use.place]
         now = formula.data if isinstance(formula, Value) else formula
         self.changed |= now is None or not _same(now, use.local)
@@ -647,10 +642,6 @@ class _Words:
             return word("")
         return functools.reduce(lambda a, b: written(ops.mul, [a, b]), map(number, path.local_grads))
 
-    def _check(self, node: Value) -> None:
-        if node.op is not None:
-            self.changed |= not _same(_value(node.op, _data(node), node.data), node.data)
-
     def _expression(self, node: Value) -> Written:
         assert node.op is not None
         if len(node.args) <= 7:
@@ -663,10 +654,6 @@ class _Words:
 
 def _write(x: Any) -> Written:
     return x.written if isinstance(x, _Term) else number(x)
-
-
-def _plural(n: int, what: str) -> str:
-    return f"{n:,} {what}" + ("" if n == 1 else "s")
 
 
 def _data(node: Value) -> list[float]:

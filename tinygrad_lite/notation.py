@@ -103,6 +103,11 @@ def partial(top: Written, bottom: Written) -> Written:
     return Written(f"d {top.text} / d {bottom.text}", rf"\frac{{\partial {top.latex}}}{{\partial {bottom.latex}}}")
 
 
+def count_of(n: int, what: str) -> str:
+    """1 scalar, 1,000 scalars."""
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
 def word(text: str) -> Written:
     return Written(text, rf"\text{{{text}}}" if text else "")
 

@@ -52,6 +52,11 @@ def names(order: Iterable[Value]) -> dict[Value, str]:
     return {node: node.label or found[node] for node in order if node.label or node in found}
 
 
+def printable(text: str) -> str:
+    """A name is data: what is not printable is shown as U+FFFD."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
 def located(order: Sequence[Value]) -> Located:
     """order: every Value of a graph, operands before users, as of `topological_order`."""
     calls = _calls(order)

@@ -175,7 +175,7 @@ def test_a_lesson_reads_like_this():
 
 
 def test_the_node_and_the_edge_of_a_frame_are_lit():
-    frames, picture = lesson().frames, sketched(some_parts(small(), 0, 9, ""), {})
+    frames, picture = lesson().frames, sketched(some_parts(small(), 0, "auto", 9, "", ""), {})
     assert frames[3].boxes == ("v4.op", "v4")
     from_v1_to_x = frames[8]
     assert from_v1_to_x.boxes == ("v2.op", "v2", "v0")

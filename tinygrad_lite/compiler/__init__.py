@@ -192,17 +192,12 @@ class Compiled:
             refuse_non_finite(columns)
         if len(set(lengths)) > 1:
             raise ValueError(f"the arguments hold different numbers of examples: {lengths}")
-        if (lengths == [0] and self._recordings) or 0 in lengths:
+        if 0 in lengths:
             known = next(reversed(self._recordings), None)
             shapes = list(known) if known and len(known) == len(shapes) else shapes
             columns = [np.zeros((0, _size(shape))) for shape in shapes]
         known = next(iter(self._recordings), None)
-        if (
-            known is not None
-            and tuple(shapes) not in self._recordings
-            and self._recordings
-            and len(known) != len(shapes)
-        ):
+        if known is not None and tuple(shapes) not in self._recordings and len(known) != len(shapes):
             raise TypeError(f"{self.__name__} takes {len(known)} arguments, got {len(shapes)}")
         return columns, tuple(shapes), lengths[0] if lengths else 1
 

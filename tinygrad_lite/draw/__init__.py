@@ -38,16 +38,13 @@ def draw_dot(
     `.render("name")` and `.pipe()` write files with Graphviz's `dot` program; where that is not
     installed a layout of our own writes SVG.
     """
-    if not isinstance(root, Value):
-        what = "a list: draw one of them, or their total(...)" if isinstance(root, (list, tuple)) else repr(root)
-        raise TypeError(f"draw_dot expects a Value, got {what}")
-    if rankdir not in ("auto", "LR", "TB"):
-        raise ValueError(f'rankdir is "auto", "LR" (left to right) or "TB" (top to bottom), got {rankdir!r}')
+    from .graph import picture
+
+    drawn = picture(root, rankdir, fold, expand, edges, limit)
     try:
         import graphviz  # noqa: F401
     except ImportError:
         raise ImportError("drawing needs the graphviz package: pip install graphviz") from None
     from .dot import Drawing
-    from .graph import picture
 
-    return Drawing(picture(root, rankdir, fold, expand, edges, limit), format)
+    return Drawing(drawn, format)

@@ -9,6 +9,7 @@ from typing import Any
 
 import graphviz
 
+from ..parts import printable
 from .layout import svg
 from .picture import ARROW_COLOR, COLORS, Box, Picture
 
@@ -98,4 +99,4 @@ def _html(text: str) -> str:
     """Text that an HTML-like label shows as it is: labels are data."""
     for raw, escaped in ("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;"):
         text = text.replace(raw, escaped)
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text) or " "
+    return printable(text) or " "

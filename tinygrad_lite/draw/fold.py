@@ -75,10 +75,15 @@ def parts(root: Value, fold: Fold = "auto") -> list[Part]:
     return found
 
 
+def part_of(found: Iterable[Part]) -> dict[Value, Part]:
+    """Which part each Value is drawn in."""
+    return {v: part for part in found for v in (*part.parameters, *part.values)}
+
+
 def _readable(found: Sequence[Part]) -> bool:
     """About 50 boxes, not many more arrows than two layers of 16 have, and few that carry a count."""
-    part_of = {v: part for part in found for v in (*part.parameters, *part.values)}
-    edges = Counter((part_of[x], part_of[v]) for part in found for v in part.values for x in v.args if x in part_of)
+    owner = part_of(found)
+    edges = Counter((owner[x], part) for part in found for v in part.values for x in v.args if x in owner)
     arrows = {(a, b): n for (a, b), n in edges.items() if a is not b}
     counted = sum(n > 1 and not (a.single and b.single) for (a, b), n in arrows.items())
     return len(found) <= READABLE and counted <= READABLE and len(arrows) <= 6 * READABLE

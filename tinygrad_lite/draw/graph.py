@@ -7,8 +7,9 @@ from typing import Any
 
 from .. import ops
 from ..engine import UNREACHED, Value
+from ..notation import count_of
 from ..parts import names
-from .fold import Fold, Part, parts
+from .fold import Fold, Part, part_of, parts
 from .layout import layout
 from .picture import Arrow, Box, Picture
 
@@ -24,12 +25,18 @@ def number(x: float) -> str:
 
 def picture(root: Value, rankdir: Any, fold: Fold, expand: bool, edges: bool, limit: int) -> Picture:
     """Every part of root's graph, operands before users. ValueError where there are more than `limit`."""
-    found = some_parts(root, fold, limit, "draw_dot")
-    return arranged(sketched(found, names(_values(found)), expand, edges), rankdir)
+    found = some_parts(root, fold, rankdir, limit, "draw_dot", "draw")
+    return arranged(sketched(found, names(part_of(found)), expand, edges), rankdir)
 
 
-def some_parts(root: Value, fold: Fold, limit: int, asked: str) -> list[Part]:
-    """`parts(root, fold)`. ValueError where there are more than `limit`; asked: the function to call again."""
+def some_parts(root: Value, fold: Fold, rankdir: str, limit: int, asked: str, verb: str) -> list[Part]:
+    """`parts(root, fold)`, after the arguments that are common to pictures are checked: TypeError for what is no
+    Value, ValueError for an unknown rankdir and for more than `limit` parts. asked, verb: for the message."""
+    if not isinstance(root, Value):
+        what = f"a list: {verb} one of them, or their total(...)" if isinstance(root, (list, tuple)) else repr(root)
+        raise TypeError(f"{asked} expects a Value, got {what}")
+    if rankdir not in ("auto", "LR", "TB"):
+        raise ValueError(f'rankdir is "auto", "LR" (left to right) or "TB" (top to bottom), got {rankdir!r}')
     found = parts(root, fold)
     if len(found) > limit:
         raise ValueError(
@@ -56,16 +63,12 @@ def arranged(picture: Picture, rankdir: Any) -> Picture:
     return picture._replace(rankdir=rankdir)
 
 
-def _values(found: Iterable[Part]) -> list[Value]:
-    return [v for part in found for v in (*part.parameters, *part.values)]
-
-
 class _Sketch:
     """Collects boxes and arrows."""
 
     def __init__(self, found: Sequence[Part], names: dict[Value, str], expand: bool, edges: bool) -> None:
         self.parts, self.expand, self.edges = found, expand, edges
-        self.part_of = {v: part for part in found for v in (*part.parameters, *part.values)}
+        self.part_of = part_of(found)
         self.boxes: list[Box] = []
         self.arrows: list[Arrow] = []
         self.names = names
@@ -160,7 +163,7 @@ class _Sketch:
         if known not in self.inputs:
             key = self.inputs[known] = f"{part.key}.numbers"
             (first, *more), each = known, len(known[0])
-            text = ", ".join(f"{x:.4g}" for x in first) if not more and each <= 3 else count(each, "number")
+            text = ", ".join(f"{x:.4g}" for x in first) if not more and each <= 3 else count_of(each, "number")
             if more:
                 text = f"{len(known):,} × {text}" if all(len(row) == each for row in known) else "numbers"
             self.boxes.append(Box(key, (text,), "constant"))
@@ -211,11 +214,6 @@ def title(part: Part) -> str:
     return part.name or (node.op.symbol if node.op else node.label or "inputs")
 
 
-def count(n: int, what: str) -> str:
-    """1 scalar, 1,000 scalars."""
-    return f"{n:,} {what}{'' if n == 1 else 's'}"
-
-
 def _number(grad: float | None) -> str:
     return "-" if grad is None else number(grad)
 
@@ -239,9 +237,9 @@ def _lines(part: Part, grad: Gradient, computed: bool) -> list[str]:
 
 def size(part: Part) -> str:
     """How many Values a part is: 3 parameters + 100 × 2 scalars."""
-    each = count(len(part.values) // part.copies, "scalar")
+    each = count_of(len(part.values) // part.copies, "scalar")
     scalars = f"{part.copies:,} × {each}" if part.copies > 1 else each
-    return f"{count(len(part.parameters), 'parameter')} + {scalars}" if part.parameters else scalars
+    return f"{count_of(len(part.parameters), 'parameter')} + {scalars}" if part.parameters else scalars
 
 
 def span(numbers: Iterable[float]) -> str:

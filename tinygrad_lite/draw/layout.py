@@ -17,6 +17,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import accumulate, pairwise
 from math import inf, sqrt
 from typing import NamedTuple
@@ -401,6 +402,7 @@ def _ports(head: _Node) -> tuple[dict[_Node, float], float]:
     return ports, gap
 
 
+@lru_cache(maxsize=4)  # whoever chooses a direction by the size draws the same picture next
 def layout(picture: Picture) -> Layout:
     """Places the picture, always alike; the time grows with the total length of the arrows in ranks."""
     nodes, chains = _network(picture)

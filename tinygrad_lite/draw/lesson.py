@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 from .. import ops
-from ..engine import Value, topological_order
+from ..engine import Value, gradients, has_changed, topological_order
+from ..notation import count_of
 from ..ops import Op
-from ..parts import names
-from .fold import Part
-from .graph import cells, count, number, size, sketched, span, title
+from ..parts import names, printable
+from .fold import Part, part_of
+from .graph import cells, number, size, sketched, span, title
 from .layout import one_line, text_width
 from .picture import Picture
 
@@ -54,26 +55,13 @@ class Frame(NamedTuple):
     grads: dict[Value, float]
 
 
-def gradients(order: Sequence[Value]) -> dict[Value, float]:
-    """d root / d node for every node that a backward pass from the last of order reaches, bit for bit as
-    `Value.backward` computes it from zero, without a change to the graph."""
-    found = {order[-1]: 1.0}
-    for node in reversed(order):
-        if node in found:
-            upstream = found[node]
-            for x, dx in zip(node.args, node.local_grads):
-                if dx is not None:
-                    found[x] = found.get(x, 0.0) + dx * upstream
-    return found
-
-
 class Lesson:
     """Writes the frames, forward and backward. `grads` is what a learner has seen so far."""
 
     def __init__(self, found: Sequence[Part], root: Value) -> None:
         self.parts, self.root = found, root
         self.order = topological_order(root)
-        self.part_of = {v: part for part in found for v in (*part.parameters, *part.values)}
+        self.part_of = part_of(found)
         self.names = self._named()
         self.sketch = sketched(found, self.names)
         self.arrows: dict[tuple[str, str], list[int]] = {}  # tail, head -> numbers of the arrows
@@ -172,7 +160,7 @@ class Lesson:
         held = [self._held(part) for part in leaves]
         self.computed.update(part.key for part in leaves)
         lines = ["forward: inputs and parameters are given", *([_joined(held, ", ")] if held else [])]
-        if any(map(_changed, self.order)):
+        if any(map(has_changed, self.order)):
             lines.append("some .data was changed after the forward pass: run it again, or formulas will not add up")
         self._add("forward", lines, [part.key for part in leaves], changed=self.parts)  # all boxes, once
         for part in self.parts:
@@ -198,7 +186,7 @@ class Lesson:
         tails = dict.fromkeys(known.get(self.sketch.arrows[i].tail, "numbers") for i in into)
         given = f" from {_joined([*tails], ', ', 4)}" if tails else ""
         outputs = part.outputs or part.values[-1:]
-        made = "output" if len(outputs) == 1 else count(len(outputs), "output")
+        made = "output" if len(outputs) == 1 else count_of(len(outputs), "output")
         return [f"{self._part_name(part)} computes {_work(part)}{given}", f"{made}: {span(v.data for v in outputs)}"]
 
     # --- backward
@@ -226,7 +214,7 @@ class Lesson:
             if reached and part.single:
                 leaves.append(f"{self._slope(below[0])} = {number(reached[0])}")
             elif reached:
-                folded.append(f"{self._part_name(part)}: {count(len(reached), 'gradient')} {span(reached)}")
+                folded.append(f"{self._part_name(part)}: {count_of(len(reached), 'gradient')} {span(reached)}")
             elif not any(v in self.final for v in part.values):
                 unreached.append(self._part_name(part))
         lines += [_joined(texts, ", ") for texts in (leaves, folded) if texts]
@@ -254,11 +242,11 @@ class Lesson:
         name, root = self._part_name(part), self._name(self.root)
         came = f"∂{root}/∂{name} = {span(arrived)}"
         if len(part.outputs) > 1:
-            came = f"∂{root}/∂output = {span(arrived)} at {count(len(arrived), 'output')}"
+            came = f"∂{root}/∂output = {span(arrived)} at {count_of(len(arrived), 'output')}"
         words = f"the chain rule runs back through {_work(part)}"
         own = [self.grads[p] for p in part.parameters if p in self.grads]
         if own:
-            words += f"; gradients of its {count(len(own), 'parameter')}: {span(own)}"
+            words += f"; gradients of its {count_of(len(own), 'parameter')}: {span(own)}"
         if not uses:
             words = "it does not depend on its operands here: nothing is sent"
         if inside or not uses:
@@ -303,7 +291,7 @@ class Lesson:
             lines += self._sum(targets[0], sent, before)
         elif part.single and all(tail.single for tail in tails):
             slope, upstream = self._slope(part.values[0]), number(sent[0].upstream)
-            lines.append(f"{slope} = {upstream} × the local derivatives of {count(len(sent), 'operand')}")
+            lines.append(f"{slope} = {upstream} × the local derivatives of {count_of(len(sent), 'operand')}")
             each = [
                 f"{self._name(use.operand)}: {number(use.local + 0.0)} → {number(use.contribution)}" for use in sent
             ]
@@ -332,17 +320,6 @@ class Lesson:
         return [first, f"{self._slope(x)} = {addends}{number(self.grads[x])}{so_far}"]
 
 
-def _changed(node: Value) -> bool:
-    """Does a node's number no longer follow from its operands, as after the step of an optimiser?"""
-    if node.op is None:
-        return False
-    try:
-        now = node.op.value(*[x.data if isinstance(x, Value) else x for x in node.args])
-    except RuntimeError:  # a compiled function cannot be asked here
-        return False
-    return now != node.data and (now == now or node.data == node.data)
-
-
 def _work(part: Part) -> str:
     return size(part).rpartition(" + ")[2]
 
@@ -356,7 +333,7 @@ def _joined(texts: Sequence[str], by: str, most: int = SHOWN) -> str:
 
 def _short(name: str) -> str:
     """A name on one line of a formula."""
-    text = "".join(c if c.isprintable() else "\ufffd" for c in one_line(name))
+    text = printable(one_line(name))
     return text if len(text) <= 32 else f"{text[:15]}…{text[-16:]}"
 
 

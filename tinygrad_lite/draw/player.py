@@ -98,12 +98,7 @@ def player(root: Value, fold: Fold = "auto", rankdir: str = "auto", limit: int =
     forward | v1 = x * y = 2.0000 × -3.0000 = -6.0000 | local derivatives: ∂v1/∂x = -3.0000, ∂v1/∂y = 2.0000
     backward: from v1 to y | upstream ∂f/∂v1 × local ∂v1/∂y = 1.0000 × 2.0000 = 2.0000 | ∂f/∂y = 2.0000
     """
-    if not isinstance(root, Value):
-        what = "a list: play one of them, or their total(...)" if isinstance(root, (list, tuple)) else repr(root)
-        raise TypeError(f"player expects a Value, got {what}")
-    if rankdir not in ("auto", "LR", "TB"):
-        raise ValueError(f'rankdir is "auto", "LR" (left to right) or "TB" (top to bottom), got {rankdir!r}')
-    lesson = Lesson(some_parts(root, fold, limit, "player"), root)
+    lesson = Lesson(some_parts(root, fold, rankdir, limit, "player", "play"), root)
     return Player(arranged(lesson.picture(), rankdir), lesson.frames)
 
 

@@ -11,7 +11,7 @@ from itertools import combinations, islice
 from typing import Any, NamedTuple
 
 from .. import ops
-from ..engine import Value, topological_order
+from ..engine import Value, gradients, topological_order
 from ..ops import Op, as_float
 from ..parts import names
 from .words import Report, fill, glued, listed, short
@@ -123,21 +123,10 @@ class _Sheet:
         for node, label in self.labels.items():
             seen[label] += 1
             self.called[node] = short(label) + (f"#{seen[label]}" if often[label] > 1 else "")
-        self.gradient = self.backward({})
+        self.gradient = gradients(self.order)
 
     def answer(self, given: Mapping[Value, float]) -> None:
-        self.given, self.carried = given, self.backward(given)
-
-    def backward(self, given: Mapping[Value, float]) -> dict[Value, float]:
-        """What arrives at each node, if each given number is passed on in place of what arrived."""
-        arrived = {self.root: 1.0}
-        for node in reversed(self.order):
-            if node in arrived:
-                upstream = given.get(node, arrived[node])
-                for x, dx in zip(node.args, node.local_grads):
-                    if dx is not None:
-                        arrived[x] = arrived.get(x, 0.0) + dx * upstream
-        return arrived
+        self.given, self.carried = given, gradients(self.order, given)
 
     def uses(self, v: Value) -> list[_Use]:
         """Every arrow on a way from v to the root that a gradient comes to, operands before users."""

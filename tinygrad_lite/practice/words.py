@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from types import CodeType
 from typing import Any
 
+from ..parts import printable
+
 
 @dataclass(frozen=True, repr=False)
 class Report:
@@ -73,7 +75,7 @@ def plain(x: float) -> str:
 
 def short(text: str, most: int = 40) -> str:
     """A label is data: one line, and nothing that a terminal obeys."""
-    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    text = printable(text)
     return text if len(text) <= most else f"{text[: most - 16]}...{text[-13:]}"
 
 
