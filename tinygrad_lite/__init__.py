@@ -17,6 +17,7 @@ from .compiler import jit
 from .draw import draw_dot
 from .engine import Value, anomaly, grad, hessian, no_grad, scope
 from .io import load, save
+from .mistakes import TrainingWarning
 from .ops import (
     OPS,
     Op,
@@ -71,7 +72,7 @@ def __getattr__(name: str) -> Any:
 
 __version__ = "0.1.0"
 __all__ = [
-    "OPS", "History", "Op", "Value",
+    "OPS", "History", "Op", "TrainingWarning", "Value",
     "acos", "anomaly", "asin", "atan", "atan2", "check_op", "clip", "cos", "cosh", "data", "dot",
     "draw_dot", "equal", "exp", "explain", "expm1", "fit", "grad", "gradcheck", "hessian", "hypot", "jit",
     "leaky_relu",

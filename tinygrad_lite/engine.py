@@ -7,9 +7,7 @@ the graph once, users before operands, adding up  upstream gradient x local deri
 
 from __future__ import annotations
 
-import linecache
 import math
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +15,7 @@ from operator import mul
 from typing import Any, cast
 
 from . import ops
+from .mistakes import user_line, warn
 from .ops import Op, as_float
 
 # The gradient of a node that no backward has reached. It is 0.0; `is UNREACHED` tells it from a
@@ -110,8 +109,9 @@ class Value:
     (16.0, -24.0, 16.0)
     """
 
-    # set only where there is something to say: `line` under `anomaly`, `scope` and `call` for pictures
-    __slots__ = ("__weakref__", "args", "call", "data", "grad", "label", "line", "local_grads", "op", "scope")
+    # set only where there is something to say: `line` under `anomaly`, `scope` and `call` for pictures, and
+    # `before`, the gradient from which a leaf's adding up began, by which a step sees whether it was zeroed
+    __slots__ = ("__weakref__", "args", "before", "call", "data", "grad", "label", "line", "local_grads", "op", "scope")
     data: float
     grad: float
     label: str
@@ -121,6 +121,7 @@ class Value:
     line: str
     scope: Scope
     call: Call
+    before: float | None
 
     __array_ufunc__ = None  # numpy_scalar * v comes to __rmul__; array * v is refused there
 
@@ -166,6 +167,8 @@ class Value:
         for node in order:
             if node.args:
                 node.grad = UNREACHED
+            elif not node.grad or getattr(node, "before", None) is None:
+                node.before = node.grad
         self.grad = 1.0 if self.args else self.grad + 1.0
         if _modes and anomaly_active():
             _check_backward(self, order)
@@ -193,6 +196,21 @@ class Value:
     asin, acos, atan = _unary(ops.asin), _unary(ops.acos), _unary(ops.atan)
     sinh, cosh, tanh = _unary(ops.sinh), _unary(ops.cosh), _unary(ops.tanh)
     sigmoid, softplus, relu = _unary(ops.sigmoid), _unary(ops.softplus), _unary(ops.relu)
+
+    def __iadd__(self, other: Any) -> Any:
+        self._look_for_an_update(other)
+        return self + other
+
+    def __isub__(self, other: Any) -> Any:
+        self._look_for_an_update(other)
+        return self - other
+
+    def _look_for_an_update(self, other: Any) -> None:
+        if self.grad and not self.args and not isinstance(other, Value):
+            warn(
+                f"+= and -= make a new Value and leave {_name(self)} as it is, in its model and its optimiser: "
+                "write p.data -= lr * p.grad"
+            )
 
     def leaky_relu(self, slope: Any = 0.1) -> Value:
         """x where x > 0, else slope * x; the lectures' slope is 0.1."""
@@ -582,16 +600,6 @@ def _equation(node: Value) -> str:
 
 def _name(x: Value) -> str:
     return f"{x.label}={x.data:g}" if x.label else f"Value({x.data:g})"
-
-
-def user_line() -> str:
-    """File, line and text of the innermost frame outside this package."""
-    frame = sys._getframe(1)
-    package = __name__.partition(".")[0]
-    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == package:
-        frame = frame.f_back
-    file, number = frame.f_code.co_filename, frame.f_lineno
-    return f"{file}:{number}: {linecache.getline(file, number).strip()}"
 
 
 def _data(x: Any) -> float:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from itertools import repeat
 from typing import Any
 
 from . import ops
+from .mistakes import warn
 
 
 class Optimizer:
@@ -39,6 +41,11 @@ class Optimizer:
         for i, p in enumerate(self.params):
             if not hasattr(p, "local_grads"):
                 raise TypeError(f"{type(self).__name__} expects a list of Values, got {p!r} at place {i}")
+            if p.op is not None:
+                raise ValueError(
+                    f"parameter {i} was computed by {p.op}, so moving it changes nothing: an optimiser moves leaves. "
+                    "p = p - lr * p.grad makes a new Value; write p.data -= lr * p.grad"
+                )
         if len(set(self.params)) < len(self.params):
             first = next(i for i, p in enumerate(self.params) if p in set(self.params[:i]))
             raise ValueError(
@@ -47,6 +54,7 @@ class Optimizer:
         self.lr = lr
         self.t = 0  # steps made
         self.state = [(0.0,) * self.state_size] * len(self.params)
+        self._spent: list[float | None] = [None] * len(self.params)  # the gradients that the last step used
 
     @property
     def lr(self) -> float:
@@ -62,9 +70,14 @@ class Optimizer:
         2, ... and the old state. Made of operations: the compiler runs it on placeholders."""
         raise NotImplementedError(f"{type(self).__name__} has no update(p, g, lr, t, *state) -> (p, *state)")
 
-    def step(self) -> None:
+    def step(self, accumulate: bool = False) -> None:
         """Moves every parameter by its gradient. FloatingPointError, and nothing moved, where a
-        gradient or a new parameter is not finite."""
+        gradient or a new parameter is not finite.
+
+        TrainingWarning where no backward pass has reached a parameter since the last step, and where
+        one added to the gradient that the last step had already used. accumulate=True: that is meant,
+        the next pass adds to the gradients as they are.
+        """
         lr, t = self.lr, self.t + 1.0
         if not math.isfinite(sum([p.grad for p in self.params])):
             self._refuse_gradients()
@@ -73,7 +86,47 @@ class Optimizer:
         state = [r[1:] for r in results] if self.state_size else self.state
         if not math.isfinite(sum(numbers)) or (self.state_size and not math.isfinite(sum(map(sum, state)))):
             self._refuse_results(results)
+        self._look_for_mistakes()
         self.commit(numbers, state, self.t + 1)
+        self.spend(accumulate)
+
+    def spend(self, accumulate: bool = False) -> None:
+        """Notes that a step has used the gradients as they are, and whether the next may add to them."""
+        for p in self.params:
+            p.before = None
+            if p.grad:
+                p.grad *= 1.0  # an object of its own, which nothing but this step has used
+        self._spent = [None if accumulate else p.grad for p in self.params]
+
+    def _look_for_mistakes(self) -> None:
+        before = [getattr(p, "before", None) for p in self.params]
+        if None not in before and not any(map(operator.is_, before, self._spent)):
+            return
+        unreached = [i for i, began in enumerate(before) if began is None]
+        by_hand = len(unreached) == len(before) and any(
+            p.grad and p.grad is not g for p, g in zip(self.params, self._spent)
+        )
+        if unreached and not by_hand:
+            self.warn_unreached(unreached)
+        if kept := [i for i, (began, spent) in enumerate(zip(before, self._spent)) if spent and began is spent]:
+            warn(
+                f"{self._names(kept)} still held the gradient of the last step, and backward added to it: call "
+                "zero_grad() before backward(), or step(accumulate=True) where that is meant"
+            )
+
+    def warn_unreached(self, which: list[int]) -> None:
+        """TrainingWarning about the parameters at these places, which are not in the loss's graph."""
+        if len(which) == len(self.params):
+            warn(
+                "no backward pass has reached a parameter since the last step: call loss.backward() before step(), "
+                "on a loss made of these parameters themselves, not of their .data and not under no_grad()"
+            )
+        else:
+            warn(
+                f"the loss is not made of {self._names(which)}: no backward pass reaches it. Leave it out where that "
+                "is meant; p = p - lr * p.grad makes a new Value, which the optimiser does not know: write "
+                "p.data -= lr * p.grad"
+            )
 
     def _refuse_gradients(self) -> None:
         for i, p in enumerate(self.params):
@@ -122,6 +175,10 @@ class Optimizer:
         t = int(state["t"])
         self.lr = state["lr"]
         self.t, self.state = t, numbers
+
+    def _names(self, which: list[int]) -> str:
+        more = f" and {len(which) - 3} more" if len(which) > 3 else ""
+        return ", ".join(self._name(i) for i in which[:3]) + more
 
     def _name(self, i: int) -> str:
         label = self.params[i].label

@@ -6,7 +6,6 @@ import importlib.util
 import math
 import sys
 import time
-import warnings
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from . import ops
 from .data import shuffled
 from .engine import Value
+from .mistakes import warn
 from .optim import Optimizer
 
 if TYPE_CHECKING:
@@ -65,7 +65,8 @@ def fit(
     compiled: True runs whole epochs in native code, which needs the extra `jit`; None does where that is
     installed and the loss can be compiled, else the engine computes every scalar by itself.
 
-    An exception (also Ctrl-C) leaves the parameters of a whole step.
+    An exception (also Ctrl-C) leaves the parameters of a whole step. TrainingWarning where the loss
+    rises, and where it is not made of some parameter.
     """
     _check(X, y, epochs, batch_size, tol, every)
     size = len(X) if batch_size is None else min(batch_size, len(X))
@@ -76,9 +77,11 @@ def fit(
         loop = _eager_epochs(loss, opt, X, y, size, seed, schedule, penalty, tol, epochs, history)
     else:
         loop = _compiled_epochs(trainer, opt, epochs, -(-len(X) // size), schedule, every, history)
+    rising = False
     try:
         for epoch in loop:
             history.seconds = time.perf_counter() - start
+            rising = rising or _warn_if_rising(history)
             bar(epoch, history.loss[-1])
             last = epoch >= epochs or history.stopped != History.stopped
             if callback is not None and (every is None or epoch % every == 0 or last) and callback(epoch, history):
@@ -203,7 +206,7 @@ def _trainer(compiled: bool | None, loss: Any, opt: Optimizer, X: Any, y: Any, *
     except (TypeError, ValueError, NotImplementedError) as error:
         if compiled:
             raise
-        warnings.warn(f"fit runs without the compiler: {error}", RuntimeWarning, stacklevel=3)
+        warn(f"fit runs without the compiler: {error}")
         return None
 
 
@@ -217,6 +220,18 @@ def _check_loss(value: float, epoch: int) -> None:
             f"the loss is {value} in epoch {epoch}; the parameters are those before this step. Often the learning "
             "rate is too high; `with anomaly():` finds the place"
         )
+
+
+def _warn_if_rising(history: History) -> bool:
+    """TrainingWarning, and True, where the loss rises and is by now twice that of the first epoch."""
+    first, now = history.loss[0], history.loss[-1]
+    rising = now - first > abs(first) and now > history.loss[-2]
+    if rising:
+        warn(
+            f"the loss rose from {first:.4g} in epoch 1 to {now:.4g} in epoch {len(history.loss)}: the learning rate "
+            f"of {history.lr[-1]:g} is probably too high, try a tenth; doctor(model, loss, X, y, opt) looks closer"
+        )
+    return rising
 
 
 def _objective(loss: Callable[[Any, Any], Any], X: Sequence[Any], y: Sequence[Any], penalty: Any) -> Value:

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from typing import Any, NoReturn, cast
 
 from .. import engine, ops
-from ..engine import SELECTED_LATER, UNREACHED, Value, user_line
+from ..engine import SELECTED_LATER, UNREACHED, Value
+from ..mistakes import user_line
 from ..ops import Op, as_float
 from .native import no_collector
 

@@ -81,6 +81,8 @@ class Trainer:
                 for value, place in zip(recorded.captured, recorded.places):
                     self.joined[place] = place_of.setdefault(value, place)
         own = set(self.opt.params)
+        if unreached := [i for i, p in enumerate(self.opt.params) if p not in place_of]:
+            self.opt.warn_unreached(unreached)
         others = [value for value in place_of if value not in own]
         self.values = [*self.opt.params, *others]
         self.places = [place_of[value] if value in place_of else Tracer.leaf(0) for value in self.values]
@@ -115,6 +117,7 @@ class Trainer:
         if self.gradients is not None:
             for p, g in zip(opt.params, self.gradients.tolist()):
                 p.grad = g
+            opt.spend()
 
     @property
     def steps(self) -> int:

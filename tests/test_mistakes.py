@@ -1,0 +1,308 @@
+"""Warnings that teach: each is provoked as a learner would, names the line, and stays silent where all is well."""
+
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+from tinygrad_lite import TrainingWarning, Value, data, fit, nn, no_grad, ops, optim
+
+X, Y = [[0.5], [1.0], [-1.0]], [1.0, 2.0, -2.0]
+
+
+def line_of_my_model():
+    model = nn.MLP(1, [1], seed=0)
+    model.layers[0].neurons[0].w[0].label = "slope"
+    return model, optim.SGD(model.parameters(), 0.01)
+
+
+def mean_loss(model):
+    return ops.mean([(model(x) - y) ** 2 for x, y in zip(X, Y)])
+
+
+def told(caught, line):
+    """The one warning that was caught, and that it is about this line of this file."""
+    (warning,) = caught
+    assert warning.category is TrainingWarning
+    text = Path(warning.filename).read_text(encoding="utf-8").splitlines()[warning.lineno - 1]
+    assert Path(warning.filename) == Path(__file__) and text.strip() == line
+    return str(warning.message)
+
+
+@pytest.fixture
+def caught():
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        yield found
+
+
+# --- forgotten zero_grad
+
+
+def test_a_forgotten_zero_grad_is_told_at_the_step(caught):
+    model, opt = line_of_my_model()
+    for _ in range(2):
+        mean_loss(model).backward()
+        opt.step()
+    message = told(caught, "opt.step()")
+    assert message.startswith("parameter 0 ('slope'), parameter 1 still held the gradient of the last step")
+    assert "zero_grad() before backward()" in message and "step(accumulate=True)" in message
+
+
+def test_many_parameters_are_named_by_the_first_three(caught):
+    model = nn.MLP(1, [4, 1], seed=0, activation="tanh")
+    opt = optim.SGD(model.parameters(), 0.01)
+    for _ in range(2):
+        mean_loss(model).backward()
+        opt.step()
+    assert "parameter 0, parameter 1, parameter 2 and 10 more still held" in str(caught[0].message)
+
+
+def test_a_forgotten_zero_grad_after_a_compiled_fit_is_told(caught):
+    pytest.importorskip("llvmlite")
+    model, opt = line_of_my_model()
+    fit(lambda x, y: (model(x) - y) ** 2, opt, X, Y, epochs=2, compiled=True, progress=False)
+    mean_loss(model).backward()
+    opt.step()
+    assert "still held the gradient of the last step" in told(caught, "opt.step()")
+
+
+@pytest.mark.parametrize("forget", ["opt", "model", "by hand", "before the first step too"])
+def test_no_way_to_forget_the_gradients_is_mistaken(forget, caught):
+    model, opt = line_of_my_model()
+    for _ in range(4):
+        if forget == "opt":
+            opt.zero_grad()
+        elif forget == "model":
+            model.zero_grad()
+        else:
+            for p in model.parameters():
+                p.grad = 0.0
+        mean_loss(model).backward()
+        opt.step()
+        if forget == "before the first step too":
+            model.zero_grad()
+    assert caught == []
+
+
+def test_several_backward_passes_before_a_step_are_meant(caught):
+    model, opt = line_of_my_model()
+    for _ in range(3):
+        opt.zero_grad()
+        for x, y in zip(X, Y):
+            ((model(x) - y) ** 2 / len(X)).backward()
+        opt.step()
+    assert caught == []
+
+
+def test_accumulation_over_steps_can_be_declared(caught):
+    model, opt = line_of_my_model()
+    p = model.parameters()[0]
+    for _ in range(3):
+        before = p.grad
+        mean_loss(model).backward()
+        assert p.grad != before
+        opt.step(accumulate=True)
+    assert caught == []
+    mean_loss(model).backward()
+    opt.step()
+    mean_loss(model).backward()
+    opt.step()
+    assert "still held" in told(caught, "opt.step()")
+
+
+def test_gradients_that_another_models_pass_leaves_behind_do_not_matter_once_zeroed(caught):
+    """As where two networks train against each other: the first one's pass runs through the second."""
+    first, second = nn.Neuron(1, "tanh", seed=1), nn.Neuron(1, "tanh", seed=2)
+    opts = [optim.SGD(n.parameters(), 0.1) for n in (first, second)]
+    for _ in range(3):
+        for opt, target in zip(opts, (1.0, -1.0)):
+            opt.zero_grad()
+            ((second([first([0.5])]) - target) ** 2).backward()
+            opt.step()
+    assert caught == []
+
+
+# --- step without backward, and parameters that no backward reaches
+
+
+def test_a_step_before_any_backward_is_told(caught):
+    _, opt = line_of_my_model()
+    opt.step()
+    assert "no backward pass has reached a parameter since the last step: call loss.backward()" in told(
+        caught, "opt.step()"
+    )
+
+
+def test_a_second_step_on_one_backward_is_told(caught):
+    model, opt = line_of_my_model()
+    mean_loss(model).backward()
+    opt.step()
+    assert caught == []
+    opt.step()
+    assert "no backward pass has reached a parameter since the last step" in told(caught, "opt.step()")
+
+
+@pytest.mark.parametrize("cut", ["data", "no_grad"])
+def test_a_loss_that_was_cut_from_its_parameters_is_told(cut, caught):
+    model, opt = line_of_my_model()
+    if cut == "data":
+        loss = ops.mean([(Value(model(x).data) - y) ** 2 for x, y in zip(X, Y)])
+    else:
+        with no_grad():
+            loss = mean_loss(model)
+    loss.backward()
+    opt.step()
+    assert "not of their .data and not under no_grad()" in told(caught, "opt.step()")
+
+
+def test_a_parameter_that_was_replaced_by_a_new_value_is_told(caught):
+    w, b = Value(0.5, "w"), Value(0.0, "b")
+    opt = optim.SGD([w, b], 0.1)
+    for _ in range(2):
+        opt.zero_grad()
+        ((w * 2.0 + b - 1.0) ** 2).backward()
+        opt.step()
+        with no_grad():  # as one would write it in PyTorch
+            b = b - 0.1 * b.grad
+    message = told(caught, "opt.step()")
+    assert "the loss is not made of parameter 1 ('b')" in message and "p.data -= lr * p.grad" in message
+
+
+def test_an_optimiser_refuses_what_was_computed():
+    w = Value(2.0, "w")
+    w.grad = 1.0
+    with pytest.raises(ValueError, match=r"computed by sub, so moving it changes nothing: .* p.data -= lr \* p.grad"):
+        optim.SGD([w - 0.1 * w.grad], 0.1)
+
+
+@pytest.mark.parametrize("sign", ["-", "+"])
+def test_an_update_that_makes_a_new_value_is_told(sign, caught):
+    w = Value(2.0, "w")
+    (w * w).backward()
+    p = w
+    if sign == "-":
+        p -= 0.1 * p.grad
+    else:
+        p += -0.1 * p.grad
+    message = told(caught, f"p {sign}= {'-' if sign == '+' else ''}0.1 * p.grad")
+    assert "leave w=2 as it is" in message and "p.data -= lr * p.grad" in message
+    assert (w.data, p.data) == (2.0, 1.6)
+
+
+def test_adding_up_in_place_is_no_update(caught):
+    total, w = Value(0.0), Value(2.0)
+    for _ in range(2):
+        total += w * w
+        total -= 1.0
+        total += w
+    total.backward()
+    total += 1.0
+    assert caught == [] and total.data == 11.0
+
+
+def test_a_dead_unit_is_no_missing_parameter(caught):
+    model = nn.MLP(1, [3, 1], seed=0)
+    for neuron in model.layers[0].neurons:
+        neuron.b.data = -100.0
+    opt = optim.SGD(model.parameters(), 0.1)
+    for _ in range(3):
+        opt.zero_grad()
+        mean_loss(model).backward()
+        opt.step()
+    assert caught == [] and model.layers[0].neurons[0].b.data == -100.0
+
+
+def test_gradients_written_by_hand_need_no_backward(caught):
+    w, frozen = Value(1.0), Value(2.0)
+    opt = optim.SGD([w, frozen], 0.5)
+    for _ in range(2):
+        w.grad = 1.0  # one object: the constant of this line
+        opt.step()
+    assert caught == [] and w.data == 0.0
+
+
+def test_a_step_that_a_warning_stops_moves_nothing():
+    w = Value(1.0)
+    opt = optim.SGD([w], 0.5, momentum=0.9)
+    (w * w).backward()
+    opt.step()
+    before = w.data, opt.t, opt.state
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", TrainingWarning)
+        with pytest.raises(TrainingWarning, match="no backward pass"):
+            opt.step()
+    assert (w.data, opt.t, opt.state) == before
+
+
+# --- fit
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_fit_tells_a_loss_that_rises_and_in_which_epoch(compiled, caught):
+    if compiled:
+        pytest.importorskip("llvmlite")
+    model, opt = line_of_my_model()
+    opt.lr = 1.5
+    history = fit(
+        lambda x, y: (model(x) - y) ** 2, opt, X, Y, epochs=6, compiled=compiled, callback=lambda *_: False,
+        every=1, progress=False,
+    )  # fmt: skip
+    assert history.loss[5] > 2 * history.loss[0]
+    (warning,) = caught
+    message = str(warning.message)
+    assert f"the loss rose from {history.loss[0]:.4g} in epoch 1 to {history.loss[1]:.4g} in epoch 2" in message
+    assert "the learning rate of 1.5 is probably too high" in message
+    assert warning.filename == __file__
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_fit_tells_parameters_that_the_loss_does_not_use(compiled, caught):
+    if compiled:
+        pytest.importorskip("llvmlite")
+    model, other = nn.Neuron(1, "linear", seed=0), nn.Neuron(1, "linear", seed=1)
+    opt = optim.SGD(model.parameters() + other.parameters(), 0.1)
+    fit(lambda x, y: (model(x) - y) ** 2, opt, X, Y, epochs=1, compiled=compiled, progress=False)
+    (warning,) = caught
+    assert "the loss is not made of parameter 2, parameter 3" in str(warning.message) and warning.filename == __file__
+
+
+def test_a_training_that_goes_well_says_nothing(caught):
+    points, sides = data.moons(40, seed=1)
+    for compiled in (False, None):
+        model = nn.MLP(2, [8, 1], seed=1)
+        loss = lambda x, y, model=model: nn.hinge(model(x), y)  # noqa: E731
+        for opt in optim.SGD(model.parameters(), 0.1, momentum=0.9), optim.Adam(model.parameters()):
+            fit(loss, opt, points, sides, epochs=5, batch_size=16, compiled=compiled, progress=False)
+    assert caught == []
+
+
+# --- the standard filters
+
+
+PROGRAM = """
+import warnings
+from tinygrad_lite import TrainingWarning, Value, optim
+{filter}
+w = Value(1.0, "w")
+opt = optim.SGD([w], 0.1)
+for _ in range(5):
+    (w * w).backward()
+    opt.step()
+print(w.data)
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "times"), [("", 1), ("warnings.filterwarnings('ignore', category=TrainingWarning)", 0)]
+)
+def test_a_warning_comes_once_per_place_and_is_silenced_by_the_standard_filter(line, times, tmp_path):
+    path = tmp_path / "training.py"
+    path.write_text(PROGRAM.format(filter=line), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, str(path)], capture_output=True, text=True, check=True, env={"PYTHONDONTWRITEBYTECODE": "1"}
+    )
+    assert done.stderr.count("TrainingWarning: parameter 0 ('w') still held the gradient of the last step") == times
+    assert done.stderr.count("training.py:9:") == times and ("opt.step()" in done.stderr) == bool(times)
