@@ -496,8 +496,8 @@ def _set_mode(name: str, to: Any = True) -> Iterator[None]:
     before = getattr(_mode, name, None)
     with _modes_lock:
         _modes += 1
-    setattr(_mode, name, to)
     try:
+        setattr(_mode, name, to)  # in here: Ctrl-C may fall after it
         yield
     finally:
         setattr(_mode, name, before)

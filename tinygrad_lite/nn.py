@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import math
 import random
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import repeat
 from typing import Any, cast
 
 from . import ops
@@ -120,14 +122,16 @@ class Module:
                 + (f"; missing: {_names(missing)}" if missing else "")
                 + (f"; unknown: {_names(unknown)}" if unknown else "")
             )
-        numbers: list[tuple[Value, float]] = []
+        values: list[Value] = []
+        numbers: list[float] = []
         for name, tensor in tensors.items():
             expected, got = shape(tensor), shape(state[name])
             if expected != got:
                 raise ValueError(f"{name} has shape {expected} in this model, got shape {got}")
-            numbers += [(v, ops.as_float(x)) for v, x in zip(_flat(tensor), _flat(state[name]))]
-        for value, number in numbers:
-            value.data = number
+            values += _flat(tensor)
+            numbers += map(ops.as_float, _flat(state[name]))
+        # one call into C, so that Ctrl-C cannot fall between two parameters
+        deque(map(setattr, values, repeat("data"), numbers), maxlen=0)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self.parameters())} parameters)"

@@ -151,8 +151,7 @@ class Optimizer:
 
     def commit(self, numbers: list[float], state: list[tuple[float, ...]], t: int) -> None:
         """Takes over the parameters and the state as they are after t steps, all together."""
-        self.state, self.t = state, t
-        _assign(self.params, numbers)
+        _assign([self, self, *self.params], ["state", "t", *["data"] * len(numbers)], [state, t, *numbers])
 
     def zero_grad(self) -> None:
         """Forget the gradients, as before every backward pass of a training step."""
@@ -172,9 +171,8 @@ class Optimizer:
                 f"state for {len(got)} parameters with {sorted(set(got))} numbers each"
             )
         numbers = [tuple(map(ops.as_float, s)) for s in state["state"]]
-        t = int(state["t"])
-        self.lr = state["lr"]
-        self.t, self.state = t, numbers
+        t, lr = int(state["t"]), _not_negative("lr", state["lr"])
+        _assign([self] * 3, ["_lr", "t", "state"], [lr, t, numbers])
 
     def _names(self, which: list[int]) -> str:
         more = f" and {len(which) - 3} more" if len(which) > 3 else ""
@@ -319,12 +317,12 @@ class WeightAverage:
     @contextmanager
     def applied(self) -> Iterator[None]:
         """`with average.applied():` the parameters are their means; afterwards as before."""
-        before = [p.data for p in self.params]
-        _assign(self.params, self.mean())
+        before, means = [p.data for p in self.params], self.mean()
         try:
+            _assign(self.params, repeat("data"), means)
             yield
         finally:
-            _assign(self.params, before)
+            _assign(self.params, repeat("data"), before)
 
 
 class schedules:
@@ -361,9 +359,9 @@ class schedules:
         return lambda t: end if t >= steps else lr + (end - lr) * t / steps
 
 
-def _assign(params: list[Any], numbers: list[float]) -> None:
-    # one call into C, so that Ctrl-C cannot fall between two parameters
-    deque(map(setattr, params, repeat("data"), numbers), maxlen=0)
+def _assign(owners: list[Any], names: Iterable[str], values: list[Any]) -> None:
+    # one call into C, so that Ctrl-C cannot fall between two of them
+    deque(map(setattr, owners, names, values), maxlen=0)
 
 
 def _not_negative(name: str, x: Any) -> float:

@@ -140,7 +140,7 @@ def _compiled_epochs(
             epoch = len(history.loss)
             stop = epochs if every is None else min(epochs, (epoch // every + 1) * every)
             steps = min(chunk, stop * per_epoch - history.steps)
-            rates = _rates(opt, schedule, first + history.steps, steps)
+            rates, failure = _rates(opt, schedule, first + history.steps, steps)
             start = time.perf_counter()
             status, losses = trainer.run(rates)
             seconds = time.perf_counter() - start
@@ -149,17 +149,15 @@ def _compiled_epochs(
             history.loss += losses
             history.lr += [float(rates[end - 1 - history.steps]) for end in ends]
             history.steps = trainer.steps
-            if made:
-                opt.lr = float(rates[made - 1])
             if status == training.STILL:
                 history.stopped = _no_move(trainer.tol or 0.0, history.steps)
                 if trainer.partial is not None:
                     history.loss.append(trainer.partial)
-                    history.lr.append(opt.lr)
+                    history.lr.append(float(rates[made - 1]))
             elif status != training.RUNNING:
                 if trainer.exact:
-                    opt.lr = float(rates[made])
                     trainer.push()
+                    opt.lr = float(rates[made])
                     trainer.blame()
                     _check_loss(trainer.last_loss, len(history.loss) + 1)
                     opt.step()  # says which gradient or parameter is not finite
@@ -174,21 +172,29 @@ def _compiled_epochs(
                     yield shown
                     trainer.pull()
                     trainer.yielded = time.perf_counter()
+            if failure is not None:
+                raise failure
     finally:
         trainer.push()
 
 
-def _rates(opt: Optimizer, schedule: Any, first: int, steps: int) -> Any:
-    """The learning rates of these steps, each one as opt.lr accepts it."""
+def _rates(opt: Optimizer, schedule: Any, first: int, steps: int) -> tuple[Any, Exception | None]:
+    """The learning rates of these steps, each one as opt.lr accepts it. Where that fails on the way: the rates of
+    the steps before, which are made first, and the error."""
     import numpy as np
 
     if schedule is None:
-        return np.full(steps, opt.lr)
-    rates = []
-    for t in range(first, first + steps):
-        opt.lr = schedule(t)
-        rates.append(opt.lr)
-    return np.array(rates)
+        return np.full(steps, opt.lr), None
+    rates: list[float] = []
+    try:
+        for t in range(first, first + steps):
+            opt.lr = schedule(t)
+            rates.append(opt.lr)
+    except Exception as error:
+        if not rates:
+            raise
+        return np.array(rates), error
+    return np.array(rates), None
 
 
 def _trainer(compiled: bool | None, loss: Any, opt: Optimizer, X: Any, y: Any, *options: Any) -> Trainer | None:

@@ -40,8 +40,8 @@ def no_collector() -> Iterator[None]:
     """Without the cycle collector: a graph in the making has no cycles, and a million live nodes that
     the collector would look through again and again."""
     enabled = gc.isenabled()
-    gc.disable()
     try:
+        gc.disable()  # in here: Ctrl-C may fall after it
         yield
     finally:
         if enabled:

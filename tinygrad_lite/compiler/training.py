@@ -70,6 +70,7 @@ class Trainer:
         self.made, self.yielded = 0, 0.0
         self.gradients: Any = None
         self.progress = np.zeros(PLACES)
+        self.ahead = False  # have steps been made that the Values do not show yet?
         self.pull()
 
     def _order_places(self) -> None:
@@ -109,11 +110,16 @@ class Trainer:
         self.progress[STEPS] = 0.0
 
     def push(self) -> None:
-        """Writes them back, as they are after the last whole step."""
+        """Writes them back, as they are after the last whole step, once: what a callback changes stays."""
+        if not self.ahead:
+            return
         opt, k = self.opt, len(self.opt.params)
         numbers = self.parameters[:k].tolist()
         columns = [self.state[s * self.padded : s * self.padded + k].tolist() for s in range(opt.state_size)]
-        opt.commit(numbers, list(zip(*columns)) if columns else [()] * k, self.start_steps + int(self.progress[STEPS]))
+        steps = int(self.progress[STEPS])
+        opt.lr = float(self.rates[max(0, steps - self.begun - 1)])  # of the last step, or of the one that is due
+        opt.commit(numbers, list(zip(*columns)) if columns else [()] * k, self.start_steps + steps)
+        self.ahead = False
         if self.gradients is not None:
             for p, g in zip(opt.params, self.gradients.tolist()):
                 p.grad = g
@@ -140,6 +146,7 @@ class Trainer:
         """len(rates) steps at these learning rates. Returns RUNNING, or why it stopped early, and the mean
         loss of each epoch that ended."""
         program = self._program()
+        self.rates, self.begun, self.ahead = rates, int(self.progress[STEPS]), True
         scalars, lanes = program._memory()
         count = len(self.opt.params)
         scalars[count : len(self.values)] = [v.data for v in self.values[count:]]

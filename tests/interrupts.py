@@ -1,0 +1,40 @@
+"""Ctrl-C at every moment at which it may fall, one after the other."""
+
+import dis
+import sys
+
+# what CPython has just done when it looks whether a signal has come
+LOOKS = ("CALL", "RESUME", "JUMP_BACKWARD")
+
+
+def interrupted(act, modules, moment):
+    """Runs act() with a KeyboardInterrupt at the so-manieth moment (0, 1, ...) in the code of these modules.
+
+    False where act ended before that moment came."""
+    files = {module.__file__ for module in modules}
+    last, moments = {}, 0
+
+    def trace(frame, event, arg):
+        nonlocal moments
+        if frame.f_code.co_filename not in files:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            done = last.get(frame, "")
+            last[frame] = dis.opname[frame.f_code.co_code[frame.f_lasti]]
+            if done.startswith(LOOKS):
+                moments += 1
+                if moments > moment:
+                    raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        act()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    assert moments <= moment, "KeyboardInterrupt was swallowed"
+    return False

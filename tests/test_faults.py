@@ -1,0 +1,279 @@
+"""What goes wrong from outside leaves whole steps: errors in the user's functions, Ctrl-C; and nothing runs data."""
+
+import contextlib
+import functools
+import itertools
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+import tinygrad_lite
+from tinygrad_lite import Value, data, fit, nn, optim, softplus, sqrt, train
+from tinygrad_lite.data import shuffled
+
+from .interrupts import interrupted
+
+ROOT = Path(tinygrad_lite.__file__).parents[1]
+X, Y = data.moons(12, noise=0.1, seed=0)
+BATCH = 4  # three steps an epoch
+KINDS = {
+    "momentum": lambda ps: optim.SGD(ps, 0.05, momentum=0.8),
+    "Adam": lambda ps: optim.Adam(ps, 0.02),
+}
+every_kind = pytest.mark.parametrize("kind", KINDS)
+every_loop = pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
+
+
+@pytest.fixture(autouse=True)
+def compiler(request):
+    """Compiled runs need llvmlite."""
+    if getattr(request.node, "callspec", None) and request.node.callspec.params.get("compiled"):
+        pytest.importorskip("llvmlite")
+
+
+def start(kind):
+    """(optimiser, loss), always the same. A third feature, where there is one, spoils the loss at 0."""
+    model = nn.MLP(2, [3, 1], activation="tanh", seed=1)
+    return KINDS[kind](model.parameters()), lambda x, y: softplus(-y * model(x[:2]))
+
+
+def rate(t):
+    return 0.1 / (1.0 + t)
+
+
+def bits(opt):
+    """Parameters, state and step count, to the last bit."""
+    return [p.data.hex() for p in opt.params], [[x.hex() for x in state] for state in opt.state], opt.t
+
+
+@functools.cache
+def exactly(steps, kind, compiled):
+    """`bits` after so many undisturbed steps: each is a fit of its own on one batch."""
+    opt, loss = start(kind)
+    state = 0
+    for t in range(steps):
+        if t % 3 == 0:
+            order, state = shuffled(len(X), state)
+        chosen = order[BATCH * (t % 3) :][:BATCH]
+        opt.lr = rate(t)
+        points, sides = [X[i] for i in chosen], [Y[i] for i in chosen]
+        fit(loss, opt, points, sides, epochs=1, compiled=compiled, progress=False)
+    return bits(opt)
+
+
+def assert_whole(opt, steps, kind, compiled, histories=()):
+    """As after exactly so many steps; the learning rate is that of the last one, or of the one that failed."""
+    assert bits(opt) == exactly(steps, kind, compiled)
+    assert opt.lr in (rate(steps - 1) if steps else KINDS[kind]([Value(0.0)]).lr, rate(steps))
+    for history in histories:
+        assert (len(history.loss), history.lr) == (steps // 3, [rate(t) for t in range(2, steps, 3)])
+        assert history.steps == steps
+
+
+def raise_at(call, result, error=LookupError):
+    """result, but its so-manieth call raises."""
+    calls = itertools.count(1)
+
+    def function(*arguments):
+        if next(calls) == call:
+            raise error
+        return result(*arguments)
+
+    return function
+
+
+def fails(error, opt, loss, compiled, x=X, **options):
+    """Runs fit until it raises. Returns the history that its callback has seen, in a list, if it has."""
+    seen = []
+    options = {"schedule": rate, "callback": lambda epoch, history: seen.append(history)} | options
+    with pytest.raises(error):
+        fit(loss, opt, x, Y, epochs=9, batch_size=BATCH, compiled=compiled, every=1, progress=False, **options)
+    return seen[:1]
+
+
+# --- errors on the way
+
+
+@every_loop
+@every_kind
+@pytest.mark.parametrize(
+    ("wrong", "step", "error"),
+    [(None, 0, LookupError), (None, 7, LookupError), (-0.1, 3, ValueError), ("fast", 2, TypeError)],
+)
+def test_a_schedule_that_fails_at_a_step_leaves_the_steps_before_it(wrong, step, error, kind, compiled):
+    def schedule(t):
+        if t == step and wrong is None:
+            raise error
+        return wrong if t == step else rate(t)
+
+    opt, loss = start(kind)
+    histories = fails(error, opt, loss, compiled, schedule=schedule)
+    assert_whole(opt, step, kind, compiled, histories)
+
+
+@every_loop
+@every_kind
+@pytest.mark.parametrize("error", [LookupError, KeyboardInterrupt])
+def test_a_callback_that_raises_leaves_the_steps_before_it(error, kind, compiled):
+    opt, loss = start(kind)
+    histories = []
+    callback = raise_at(2, lambda epoch, history: histories.append(history), error)
+    fails(error, opt, loss, compiled, callback=callback)
+    assert_whole(opt, 6, kind, compiled, histories)
+
+
+@every_loop
+@every_kind
+@pytest.mark.parametrize("what", ["loss", "penalty", "update"])
+def test_an_error_while_a_step_is_computed_leaves_the_steps_before_it(what, kind, compiled, monkeypatch):
+    opt, loss = start(kind)
+    options = {"loss": loss}
+    steps = 0 if compiled else 4  # compiled, all three run only while they are recorded
+    if what == "loss":  # the third example of its batch
+        options["loss"] = raise_at(2 if compiled else 4 * BATCH + 3, loss)
+    elif what == "penalty":
+        options["penalty"] = raise_at(1 if compiled else 5, lambda: nn.l2(opt.params, 0.0))
+    else:  # in the middle of the parameters
+        monkeypatch.setattr(opt, "update", raise_at(1 if compiled else 4 * len(opt.params) + 5, opt.update))
+    histories = fails(LookupError, opt, compiled=compiled, **options)
+    assert_whole(opt, steps, kind, compiled, histories)
+
+
+@every_loop
+@every_kind
+@pytest.mark.parametrize("step", [0, 1, 2])
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_a_number_that_is_not_finite_leaves_the_steps_before_it(what, step, kind, compiled):
+    order, _ = shuffled(len(X), 0)
+    bad = order[BATCH * step + 1]  # its third feature is 0, where sqrt has no slope and log no value
+    x = [[*point, 0.0 if i == bad else 1.0] for i, point in enumerate(X)]
+    opt, plain = start(kind)
+    w = opt.params[0]
+    spoil = (lambda z: (z - 1.0) * z.log()) if what == "loss" else (lambda z: 0.0 * sqrt(w * z))
+
+    def loss(point, y):
+        # at z = 1 both spoilers are 0 and send 0, so that the other steps are those of the plain loss
+        return plain(point, y) + 0.0 * w * point[2] + spoil(point[2] + 0.0 * w)
+
+    histories = fails(FloatingPointError, opt, loss, compiled, x=x)
+    assert_whole(opt, step, kind, compiled, histories)
+
+
+@every_loop
+def test_what_a_callback_changes_stays_when_it_stops_or_raises(compiled):
+    for end in (lambda: True), (lambda: 1 / 0):
+        opt, loss = start("Adam")
+        kept = {}
+
+        def callback(epoch, history, opt=opt, kept=kept, end=end):
+            if epoch == 2:
+                kept.update(best=[p.data for p in opt.params], state=opt.state_dict())
+            if epoch == 3:  # back to the best parameters, as in early stopping
+                for p, number in zip(opt.params, kept["best"]):
+                    p.data = number
+                opt.load_state_dict(kept["state"])
+            return epoch == 3 and end()
+
+        with contextlib.suppress(ZeroDivisionError):
+            fit(loss, opt, X, Y, epochs=9, every=1, callback=callback, compiled=compiled, progress=False)
+        assert [p.data for p in opt.params] == kept["best"]
+        assert opt.state_dict() == kept["state"] and opt.t == 2
+
+
+@every_loop
+def test_training_goes_on_after_an_error_as_if_there_had_been_none(compiled):
+    opt, loss = start("Adam")
+    fails(LookupError, opt, loss, compiled, schedule=raise_at(7, rate))
+    other, loss_of_other = start("Adam")
+    fit(loss_of_other, other, X, Y, epochs=2, batch_size=BATCH, schedule=rate, compiled=compiled, progress=False)
+    assert bits(opt) == bits(other)
+    for o, f in (opt, loss), (other, loss_of_other):
+        fit(f, o, X, Y, epochs=3, batch_size=BATCH, schedule=rate, seed=1, compiled=compiled, progress=False)
+    assert bits(opt) == bits(other) and opt.t == 15
+
+
+# --- Ctrl-C
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Programs for the compiled loop are built once for each optimiser."""
+    training = pytest.importorskip("tinygrad_lite.compiler.training")
+    build, built = training._StepProgram, {}
+
+    def program(trainer):
+        if type(trainer.opt) not in built:
+            built[type(trainer.opt)] = build(trainer)
+        return built[type(trainer.opt)]
+
+    monkeypatch.setattr(training, "_StepProgram", program)
+    return training
+
+
+def line(kind):
+    """Small and quick: two parameters, and three points that no line meets."""
+    w, b = Value(0.5), Value(-1.0)
+    return KINDS[kind]([w, b]), lambda x, y: (w * x + b - y) ** 2
+
+
+@every_loop
+@every_kind
+def test_ctrl_c_at_every_moment_leaves_whole_steps_and_training_goes_on(kind, compiled, request):
+    modules = [optim, train, *([request.getfixturevalue("quick")] if compiled else [])]
+
+    def run(opt, loss, epochs):
+        fit(loss, opt, [1.0, 2.0, 3.0], [1.0, -1.0, 1.0], epochs=epochs, every=1, compiled=compiled, progress=False)
+
+    whole = []
+    for epochs in range(3):
+        opt, loss = line(kind)
+        run(opt, loss, epochs)
+        whole.append(bits(opt))
+    seen = set()
+    for moment in itertools.count():
+        opt, loss = line(kind)
+        if not interrupted(functools.partial(run, opt, loss, 2), modules, moment):
+            break
+        assert bits(opt) == whole[opt.t], moment
+        seen.add(opt.t)
+        run(opt, loss, 2 - opt.t)
+        assert bits(opt) == whole[2], moment
+    assert moment > 50 and seen == {0, 1, 2}
+
+
+def raise_interrupt(*_):
+    raise KeyboardInterrupt
+
+
+@every_kind
+def test_ctrl_c_at_random_moments_leaves_whole_steps_and_training_goes_on(kind):
+    if not hasattr(signal, "setitimer"):
+        pytest.skip("no timer signals here")
+    rng, epochs, hits = random.Random(0), 100, 0
+
+    def run(opt, loss):
+        fit(loss, opt, [1.0, 2.0, 3.0], [1.0, -1.0, 1.0], epochs=epochs - opt.t, compiled=False, progress=False)
+
+    opt, loss = line(kind)
+    began = time.perf_counter()
+    run(opt, loss)
+    seconds, end = time.perf_counter() - began, bits(opt)
+    before = signal.signal(signal.SIGALRM, raise_interrupt)
+    try:
+        for _ in range(40):
+            opt, loss = line(kind)
+            try:
+                signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-6, seconds))
+                run(opt, loss)
+                signal.setitimer(signal.ITIMER_REAL, 0.0)
+            except KeyboardInterrupt:
+                hits += 1
+            run(opt, loss)
+            assert bits(opt) == end
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
+    assert hits > 0
