@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from . import data, nn, optim
 from .check import check_op, gradcheck
 from .compiler import jit
+from .doctor import doctor
 from .draw import draw_dot
 from .engine import Value, anomaly, grad, hessian, no_grad, scope
 from .io import load, save
@@ -73,8 +74,8 @@ def __getattr__(name: str) -> Any:
 __version__ = "0.1.0"
 __all__ = [
     "OPS", "History", "Op", "TrainingWarning", "Value",
-    "acos", "anomaly", "asin", "atan", "atan2", "check_op", "clip", "cos", "cosh", "data", "dot",
-    "draw_dot", "equal", "exp", "explain", "expm1", "fit", "grad", "gradcheck", "hessian", "hypot", "jit",
+    "acos", "anomaly", "asin", "atan", "atan2", "check_op", "clip", "cos", "cosh", "data", "doctor",
+    "dot", "draw_dot", "equal", "exp", "explain", "expm1", "fit", "grad", "gradcheck", "hessian", "hypot", "jit",
     "leaky_relu",
     "load", "log", "log1p", "logsumexp", "maximum", "mean", "minimum", "nn", "no_grad", "optim", "pick", "player",
     "power", "relu", "save", "scope", "sigmoid", "sign", "sin", "sinh", "softplus", "sqrt", "step", "tan", "tanh",

@@ -177,7 +177,7 @@ class Neuron(Module):
         return self._phi(ops.dot(self.w, x, self.b))  # type: ignore[no-any-return]
 
     def __repr__(self) -> str:
-        return f"Neuron({len(self.w)}, activation={_activation_name(self.activation)!r})"
+        return f"Neuron({len(self.w)}, activation={activation_name(self.activation)!r})"
 
 
 class Layer(Module):
@@ -217,7 +217,7 @@ class Layer(Module):
         return {"weight": [n.w for n in self.neurons], "bias": [n.b for n in self.neurons]}
 
     def __repr__(self) -> str:
-        return f"Layer({len(self.neurons[0].w)}, {len(self.neurons)}, activation={_activation_name(self.activation)!r})"
+        return f"Layer({len(self.neurons[0].w)}, {len(self.neurons)}, activation={activation_name(self.activation)!r})"
 
 
 class MLP(Module):
@@ -468,7 +468,7 @@ def _activation(activation: Activation) -> Callable[[Any], Any]:
     return ACTIVATIONS[activation]
 
 
-def _activation_name(activation: Activation) -> str:
+def activation_name(activation: Activation) -> str:
     return activation if isinstance(activation, str) else getattr(activation, "__name__", repr(activation))
 
 

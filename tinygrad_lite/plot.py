@@ -13,7 +13,9 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from . import nn
+from .doctor import FLAT, respond
 from .engine import Value, affine, no_grad, no_grad_active, topological_order
+from .engine import gradients as gradients_of
 
 if TYPE_CHECKING:
     from .train import History
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#7A7A7A"
 LINES = tuple(zip((BLUE, ORANGE, GREEN, PURPLE) * 3, ("-", "--", "-.") * 4, "os^DvP" * 2))  # 12 that differ
 CLASSES = tuple(zip((BLUE, ORANGE, GREEN, PURPLE, "#E69F00", "#56B4E9", "#F0E442"), "osD^vXP"))
-FLAT = 0.06  # of the steepest slope, which tanh has left at |tanh z| = 0.97
 ON_COLOURS = {"fontsize": "small", "facecolor": "white", "labelcolor": "black"}  # a legend, in any style
 
 # --- training
@@ -279,7 +280,7 @@ class Watch:
         inputs, outputs, saturated, dead = self.X, [], [], []
         for layer, curve in zip(layers, self._curves()):
             weights, biases = [n.w for n in layer.neurons], [n.b for n in layer.neurons]
-            pairs = [[_slope(n, z.data) for n, z in zip(layer.neurons, affine(weights, x, biases))] for x in inputs]
+            pairs = [[respond(n, z.data) for n, z in zip(layer.neurons, affine(weights, x, biases))] for x in inputs]
             out, slopes = np.array(pairs).transpose(2, 0, 1)
             inputs = out.tolist()
             outputs.append(out)
@@ -298,7 +299,7 @@ class Watch:
     def _curves(self) -> list[Any]:
         """|phi'| from -5 to 5, for each layer."""
         zs = [z / 10 for z in range(-50, 51)]
-        return [abs(_numpy().array([_slope(layer.neurons[0], z)[1] for z in zs])) for layer in self.model.layers]
+        return [abs(_numpy().array([respond(layer.neurons[0], z)[1] for z in zs])) for layer in self.model.layers]
 
 
 def activations(watch: Watch | nn.MLP, X: Sequence[Any] = (), ax: Any = None, rows: int = 6) -> Any:
@@ -491,24 +492,8 @@ def _gradient(out: Value, wrt: Sequence[Value]) -> list[float]:
         raise TypeError(f"gradients are those of one Value, got {out!r}; compute it from Values, not from their .data")
     if no_grad_active():
         raise RuntimeError("inside no_grad() nothing is recorded, so there are no gradients to draw: leave it first")
-    nodes = dict.fromkeys([*topological_order(out), *wrt])
-    before = [node.grad for node in nodes]
-    try:
-        for node in nodes:
-            node.zero_grad()
-        out.backward()
-        return [x.grad for x in wrt]
-    finally:
-        for node, g in zip(nodes, before):
-            node.grad = g
-
-
-def _slope(neuron: nn.Neuron, z: float) -> tuple[float, float]:
-    """phi(z) and phi'(z)."""
-    leaf = Value(z)
-    out = neuron._phi(leaf)
-    (slope,) = _gradient(out, [leaf])
-    return out.data, slope
+    reached = gradients_of(topological_order(out))
+    return [reached.get(x, 0.0) for x in wrt]
 
 
 def _window(pairs: Sequence[Sequence[float]], span: float | None) -> list[tuple[float, float]]:
