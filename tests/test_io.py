@@ -1,14 +1,22 @@
 """Models in files: what design.md section 4 promises of `save` and `load`."""
 
+import contextlib
+import errno
+import io
+import itertools
 import json
 import math
 import os
 import pickle
 import random
+import shutil
+import signal
 import stat
 import struct
-import subprocess
 import sys
+import tempfile
+import tracemalloc
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +26,7 @@ import safetensors.numpy
 import tinygrad_lite
 from tinygrad_lite import Value, load, nn, save
 
-ROOT = Path(tinygrad_lite.__file__).parents[1]
+from .interrupts import interrupted
 
 
 def bits(model):
@@ -201,25 +209,167 @@ def test_a_foreign_file_with_metadata_of_its_own_loads(path):
 # --- whole or not at all
 
 
-def raising(*arguments, **options):
-    raise OSError(5, "Input/output error")
+STEPS = ("open", "write", "flush", "fsync", "close", "replace", "open folder", "fsync folder", "close folder")
+MOMENTS = [(step, when) for step in STEPS for when in ("before", "after")]
 
 
-def interrupting(*arguments, **options):
-    raise KeyboardInterrupt
+class Steps:
+    """What `save` asks of the system, one after the other. `fault` strikes before or after one of them."""
+
+    def __init__(self, monkeypatch, moment=None, fault=None):
+        self.seen, self.moment, self.fault = [], moment, fault
+        monkeypatch.setattr(tinygrad_lite.io, "open", lambda *a: self.take("open", File, self, *a), raising=False)
+        for name, of_file, of_folder in ("open", "", "open folder"), ("fsync", "fsync", "fsync folder"), (
+            "close", "", "close folder"
+        ):  # fmt: skip
+            real = getattr(os, name)
+            monkeypatch.setattr(
+                os,
+                name,
+                lambda *a, f=of_file, d=of_folder, real=real: self.take(d if "replace" in self.seen else f, real, *a),
+            )
+        replace = os.replace
+        monkeypatch.setattr(os, "replace", lambda *a: self.take("replace", replace, *a))
+
+    def take(self, step, act, *arguments):
+        self.seen.append(step)
+        self.strike(step, "before")
+        result = act(*arguments)
+        self.strike(step, "after")
+        return result
+
+    def strike(self, step, when):
+        if self.moment == (step, when):
+            self.moment = None
+            self.fault()
 
 
-@pytest.mark.parametrize("call", ["fsync", "replace"])
-@pytest.mark.parametrize(("fault", "error"), [(raising, OSError), (interrupting, KeyboardInterrupt)])
-@pytest.mark.parametrize("there", [True, False], ids=["over an old file", "a new file"])
-def test_a_save_that_fails_leaves_the_old_file_and_no_other(call, fault, error, there, path, tmp_path, monkeypatch):
-    if there:
+class File(io.FileIO):
+    """A file whose calls are steps; a fault before `write` finds half of the content written."""
+
+    def __init__(self, steps, path, mode):
+        super().__init__(path, mode)
+        self.steps = steps
+
+    def write(self, content):
+        half = len(content) // 2
+        return super().write(content[:half]) + self.steps.take("write", super().write, content[half:])
+
+    def flush(self):
+        self.steps.take("flush", super().flush)
+
+    def close(self):
+        if not self.closed:
+            self.steps.take("close", super().close)
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture(params=[True, False], ids=["over an old file", "a new file"])
+def saving(request, path, tmp_path, monkeypatch):
+    """(model to save, folder before, folder after): whether the file is there before or not."""
+    monkeypatch.setattr(os, "fsync", lambda file: None)  # no disk is asked to hurry, a thousand times
+    model = nn.Neuron(2, seed=1)
+    save(model, path)
+    after = contents(tmp_path)
+    path.unlink()
+    if request.param:
         save(nn.Neuron(2, seed=0), path)
-    before = {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)}
-    monkeypatch.setattr(os, call, fault)
-    with pytest.raises(error):
-        save(nn.Neuron(2, seed=1), path)
-    assert {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)} == before
+    return model, contents(tmp_path), after
+
+
+def renamed(moment):
+    """Does the file have its name by then?"""
+    return MOMENTS.index(moment) >= MOMENTS.index(("replace", "after"))
+
+
+def test_the_file_is_whole_and_on_disk_before_it_gets_its_name(path, monkeypatch):
+    steps = Steps(monkeypatch)
+    save(nn.Neuron(2, seed=0), path)
+    assert [step for step in dict.fromkeys(steps.seen) if step] == list(STEPS)
+
+
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
+@pytest.mark.parametrize("moment", MOMENTS, ids=" ".join)
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS, None], ids=errno.errorcode.get)
+def test_a_save_that_fails_leaves_the_old_file_or_the_new_one_and_no_other(
+    error, moment, saving, path, tmp_path, monkeypatch
+):
+    model, before, after = saving
+
+    def fault():
+        raise OSError(error, os.strerror(error), str(path)) if error else KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        Steps(patch, moment, fault)
+        with pytest.raises(OSError if error else KeyboardInterrupt, match=os.strerror(error) if error else None):
+            save(model, path)
+    assert contents(tmp_path) == (after if renamed(moment) else before)
+    save(model, path)
+    assert contents(tmp_path) == after
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("moment", MOMENTS, ids=" ".join)
+def test_a_process_killed_while_saving_leaves_the_old_file_or_the_new_one(moment, saving, path, tmp_path, monkeypatch):
+    model, before, after = saving
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that there may be threads: the child needs none
+        child = os.fork()
+    if not child:
+        try:
+            Steps(monkeypatch, moment, lambda: os.kill(os.getpid(), signal.SIGKILL))
+            save(model, path)
+        finally:
+            os._exit(1)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    found = contents(tmp_path)
+    stray = found.keys() - {path.name}  # nobody was left to remove it
+    assert len(stray) == (not renamed(moment) and moment != ("open", "before"))
+    assert {name: found[name] for name in found.keys() - stray} == (after if renamed(moment) else before)
+    save(model, path)
+    assert {name: content for name, content in contents(tmp_path).items() if name not in stray} == after
+
+
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # between open() and `with`
+def test_ctrl_c_at_every_moment_of_a_save_leaves_the_old_file_or_the_new_one_and_no_other(saving, path, tmp_path):
+    model, before, after = saving
+    reached = set()
+    for moment in itertools.count():
+        stopped = interrupted(lambda: save(model, path), [tinygrad_lite.io], moment)
+        found = contents(tmp_path)
+        if not stopped:
+            break
+        assert found in (before, after), moment
+        reached.add(found == after)
+        path.unlink(missing_ok=True)
+        for content in before.values():
+            path.write_bytes(content)
+    assert found == after and moment > 20 and reached == {True, False}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_a_folder_that_is_read_only_keeps_the_old_file():
+    folder = Path(tempfile.mkdtemp())  # not tmp_path, into which another user cannot look
+    path = folder / "m.safetensors"
+    user = os.geteuid()
+    try:
+        save(nn.Neuron(2, seed=0), path)
+        before = contents(folder)
+        folder.chmod(0o555)
+        if user == 0:
+            os.seteuid(65534)  # root may write everywhere
+        for name in path.name, "new.safetensors":
+            with pytest.raises(PermissionError, match="Permission denied"):
+                save(nn.Neuron(2, seed=1), folder / name)
+        os.seteuid(user)
+        assert contents(folder) == before
+    finally:
+        os.seteuid(user)
+        folder.chmod(0o755)
+        shutil.rmtree(folder)
 
 
 def test_a_disk_that_is_full_leaves_the_old_file_and_no_other(path, tmp_path):
@@ -235,35 +385,6 @@ def test_a_disk_that_is_full_leaves_the_old_file_and_no_other(path, tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert os.listdir(tmp_path) == [path.name]
     assert path.read_bytes() == before
-
-
-KILLED = """
-import os, signal, sys
-from tinygrad_lite import nn, save
-setattr(os, sys.argv[2], lambda *arguments: os.kill(os.getpid(), signal.SIGKILL))
-save(nn.Neuron(2, seed=1), sys.argv[1])
-"""
-
-
-@pytest.mark.skipif(os.name != "posix", reason="kills by signal")
-@pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_a_process_killed_while_saving_leaves_the_old_file(call, path):
-    save(nn.Neuron(2, seed=0), path)
-    before = path.read_bytes()
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(path), call], env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True
-    )
-    assert done.returncode == -9, done.stderr
-    assert path.read_bytes() == before
-
-
-def test_the_file_is_on_disk_before_it_gets_its_name(path, monkeypatch):
-    calls = []
-    for name in ("fsync", "replace"):
-        real = getattr(os, name)
-        monkeypatch.setattr(os, name, lambda *a, name=name, real=real: (calls.append(name), real(*a)))
-    save(nn.Neuron(2, seed=0), path)
-    assert calls[:2] == ["fsync", "replace"]
 
 
 def test_saving_over_a_file_replaces_it(path, tmp_path):
@@ -298,6 +419,13 @@ def test_a_folder_in_the_files_place_is_left_alone(tmp_path):
     refuse(nn.Neuron(1), folder, "directory|denied", OSError)
 
 
+def test_a_name_as_long_as_the_system_allows_can_be_saved(tmp_path):
+    path = tmp_path / ("m" * (os.pathconf(tmp_path, "PC_NAME_MAX") if hasattr(os, "pathconf") else 200))
+    save(nn.Neuron(1, seed=0), path)
+    load(nn.Neuron(1), path)
+    assert os.listdir(tmp_path) == [path.name]
+
+
 def test_names_that_look_like_paths_write_nothing_elsewhere(path, tmp_path):
     save(Nested(), path)
     assert os.listdir(tmp_path) == [path.name]
@@ -325,34 +453,59 @@ SMALL = {"Neuron": lambda seed: nn.Neuron(1, seed=seed), "Layer": lambda seed: n
 @pytest.mark.parametrize("make", SMALL.values(), ids=SMALL)
 def test_every_truncation_is_refused(make, path):
     save(make(1), path)
-    content, model = path.read_bytes(), make(2)
-    for length in range(len(content)):
-        path.write_bytes(content[:length])
+    model = make(2)
+    for length in reversed(range(path.stat().st_size)):
+        os.truncate(path, length)
         refuse(model, path, NOT_WHOLE)
 
 
 def test_every_truncation_of_a_foreign_file_is_refused(path):
     safetensors.numpy.save_file(LAYER, path)
-    content, layer = path.read_bytes(), nn.Layer(2, 1, seed=0)
-    for length in range(len(content)):
-        path.write_bytes(content[:length])
+    layer = nn.Layer(2, 1, seed=0)
+    for length in reversed(range(path.stat().st_size)):
+        os.truncate(path, length)
         refuse(layer, path, NOT_WHOLE)
+
+
+def flipped(path):
+    """Yields the place of each byte eight times, with another bit of it flipped. In place: making thousands of
+    files takes seconds."""
+    with open(path, "r+b", buffering=0) as file:
+        for place, byte in enumerate(path.read_bytes()):
+            for changed in *(byte ^ 1 << bit for bit in range(8)), byte:
+                file.seek(place)
+                file.write(bytes([changed]))
+                if changed != byte:
+                    yield place
 
 
 @pytest.mark.parametrize("make", SMALL.values(), ids=SMALL)
 def test_every_flipped_bit_is_refused(make, path):
     save(make(1), path)
-    content, model = path.read_bytes(), make(2)
-    with open(path, "r+b", buffering=0) as file:  # in place: making thousands of files takes seconds
-        for i, byte in enumerate(content):
-            for bit in range(8):
-                file.seek(i)
-                file.write(bytes([byte ^ 1 << bit]))
-                refuse(model, path, f"{NOT_WHOLE}|is damaged: its content does not match its checksum")
-            file.seek(i)
-            file.write(bytes([byte]))
+    model = make(2)
+    for _ in flipped(path):
+        refuse(model, path, f"{NOT_WHOLE}|is damaged: its content does not match its checksum")
     load(model, path)
     assert bits(model) == bits(make(1))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
+def test_a_flipped_bit_of_a_foreign_file_is_refused_or_changes_the_one_number_that_it_is_in(dtype, path):
+    arrays = {"w": np.array([1.0, -2.0], dtype), "b": np.array(3.0, dtype)}
+    safetensors.numpy.save_file(arrays, path, metadata={"format": "pt"})
+    begin = path.stat().st_size - 3 * arrays["b"].itemsize  # of the numbers, which nothing guards
+    for place in flipped(path):
+        model = nn.Neuron(2, seed=0)
+        expected = [p.data for p in model.parameters()]
+        try:
+            load(model, path)
+        except ValueError:
+            assert place < begin
+        else:
+            b, *w = np.frombuffer(path.read_bytes()[begin:], dtype).astype(float).tolist()
+            expected = [*w, b]
+            assert (expected == [1.0, -2.0, 3.0]) == (place < begin)
+        assert repr([p.data for p in model.parameters()]) == repr(expected)
 
 
 @pytest.mark.parametrize("extra", [b"\0", b"\0" * 8, b"more"])
@@ -367,6 +520,30 @@ def test_two_numbers_that_changed_places_are_noticed(path):
     content = path.read_bytes()
     path.write_bytes(content[:-16] + content[-8:] + content[-16:-8])
     refuse(nn.Neuron(2, seed=2), path, "is damaged: its content does not match its checksum")
+
+
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # between open() and `with`
+@pytest.mark.parametrize("damage", [False, True], ids=["whole", "damaged"])
+def test_ctrl_c_at_every_moment_of_a_load_leaves_the_old_numbers_or_the_new_ones(damage, path):
+    make = SMALL["Neuron"]
+    save(make(1), path)
+    if damage:
+        content = path.read_bytes()
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+    def act():
+        with contextlib.suppress(ValueError):
+            load(model, path)
+
+    reached = set()
+    for moment in itertools.count():
+        model = make(2)
+        stopped = interrupted(act, [tinygrad_lite.io, nn], moment)
+        reached.add(bits(model) == bits(make(1)))
+        assert bits(model) in (bits(make(1)), bits(make(2))), moment
+        if not stopped:
+            break
+    assert moment > 50 and reached == ({False} if damage else {False, True})
 
 
 # --- files of another kind
@@ -431,6 +608,149 @@ OTHER_MODEL = r"holds another model: expected bias \(1,\), weight \(1, 2\); got 
 def test_a_file_of_another_kind_is_refused_and_changes_nothing(content, message, path):
     path.write_bytes(content)
     refuse(nn.Layer(2, 1, seed=0), path, message)
+
+
+def test_the_files_of_another_kind_are_told_from_one_that_loads(path):
+    path.write_bytes(raw(f"{{{WEIGHT},{BIAS}}}".encode(), THREE))
+    layer = nn.Layer(2, 1, seed=0)
+    load(layer, path)
+    assert layer.state_dict() == {"weight": [[1.0, 2.0]], "bias": [3.0]}
+
+
+def header(weight=None, bias=None, **more):
+    """The header of a Layer(2, 1), with some of its entries changed."""
+    return {
+        "weight": entry("F64", [1, 2], 0, 16) | (weight or {}),
+        "bias": entry("F64", [1], 16, 24) | (bias or {}),
+    } | more
+
+
+HOSTILE = {
+    "offsets that overlap": header(bias={"data_offsets": [8, 24]}),
+    "offsets that leave a hole": header(bias={"data_offsets": [17, 24]}),
+    "offsets in disorder": header(bias={"data_offsets": [24, 16]}),
+    "negative offsets": header(weight={"data_offsets": [-16, 16]}),
+    "an offset of 2**63": header(bias={"data_offsets": [16, 2**63]}),
+    "an offset of 2**64 + 24": header(bias={"data_offsets": [16, 2**64 + 24]}),
+    "an offset of a thousand digits": header(bias={"data_offsets": [16, 10**999]}),
+    "offsets that are no whole numbers": header(bias={"data_offsets": [16.0, 24.0]}),
+    "offsets that are true": header(weight={"data_offsets": [False, 16]}),
+    "three offsets": header(bias={"data_offsets": [16, 24, 24]}),
+    "one offset": header(bias={"data_offsets": [16]}),
+    "no offsets": {"weight": {"dtype": "F64", "shape": [1, 2]}},
+    "a negative shape": header(weight={"shape": [-1, -2]}),
+    "a shape whose product is 2**64 + 2": header(weight={"shape": [2, 2**63 + 1]}),
+    "a shape whose product overflows to what is there": header(weight={"shape": [2**32, 2**32, 2]}),
+    "a shape of a thousand digits": header(weight={"shape": [10**999, 0]}),
+    "a shape of true": header(weight={"shape": [True, 2]}),
+    "a shape that is a number": header(weight={"shape": 2}),
+    "a shape that is a text": header(weight={"shape": "12"}),
+    "a shape of nan": header(weight={"shape": [math.nan, 2]}),
+    "a shape of infinity": header(weight={"shape": [1, math.inf]}),
+    "a dtype in small letters": header(weight={"dtype": "f64"}),
+    "a dtype that is a number": header(weight={"dtype": 64}),
+    "metadata that is a list": header(__metadata__=["format", "pt"]),
+    "metadata that holds numbers": header(__metadata__={"epoch": 3}),
+    "an entry that is a text": header() | {"bias": "F64"},
+    "an entry that is null": header() | {"bias": None},
+    "an entry a hundred thousand lists deep": json.dumps(header(more=0)).replace(
+        '"more": 0', f'"more": {"[" * 100_000}{"]" * 100_000}'
+    ),
+    "a comment": json.dumps(header()).replace("}", "} // the end"),
+    "a byte order mark": "\ufeff" + json.dumps(header()),
+    "bytes that are no UTF-8": json.dumps(header()).encode().replace(b"bias", b"\xff\xfe"),
+    "a name in half a surrogate": json.dumps(header()).replace("bias", "\\ud800"),
+    "UTF-16": json.dumps(header()).encode("utf-16"),
+    "a zero byte after the header": json.dumps(header()).encode() + b"\0",
+    "two values": json.dumps(header()) + "{}",
+    "a dtype twice": json.dumps(header()).replace('"dtype"', '"dtype": "F64", "dtype"', 1),
+    "metadata twice": json.dumps(header()).replace("{", '{"__metadata__": {}, "__metadata__": {}, ', 1),
+    "nothing": b"  ",
+    "null": b"null",
+    "a number": b"1e400",
+    "a text": b'"weight"',
+}
+
+
+@pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
+def test_a_header_that_breaks_the_rules_of_the_format_is_refused(content, path):
+    content = content if isinstance(content, (bytes, dict)) else content.encode()
+    path.write_bytes(raw(content, THREE))
+    refuse(nn.Layer(2, 1, seed=0), path, f"{NOT_WHOLE}: .*; copy or download it once more$")
+
+
+@pytest.mark.parametrize("padding", [0, 1, 7, 8, 1000])
+@pytest.mark.parametrize("metadata", [{}, {"__metadata__": {}}, {"__metadata__": None}, {"__metadata__": {"a": "\0"}}])
+def test_spaces_after_the_header_and_metadata_of_any_kind_are_read_over(padding, metadata, path):
+    path.write_bytes(raw(json.dumps(header(**metadata)).encode() + b" " * padding, THREE))
+    layer = nn.Layer(2, 1, seed=0)
+    load(layer, path)
+    assert layer.state_dict() == {"weight": [[1.0, 2.0]], "bias": [3.0]}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../weight", "/etc/passwd", "C:\\weight", "weight\0", "\x1b[2Jweight", "a\nb", "\u202eweight", "w" * 10_000],
+    ids=lambda name: ascii(name)[:20],
+)
+def test_a_name_in_a_file_is_data_and_its_message_is_one_short_line(name, path, tmp_path):
+    path.write_bytes(raw({name: entry("F64", [1, 2], 0, 16), "bias": entry("F64", [1], 16, 24)}, THREE))
+    layer = nn.Layer(2, 1, seed=0)
+    refuse(layer, path, "make the model as the one that was saved: .* holds another model: expected bias .*; got ")
+    with pytest.raises(ValueError) as caught:
+        load(layer, path)
+    message = str(caught.value)
+    assert message.isprintable() and len(message) < 600 + len(str(path))
+    assert os.listdir(tmp_path) == [path.name]
+
+
+@pytest.mark.parametrize("length", [0x0280, 0x0380, 0x0480, 0x0580, 0x4B50])
+def test_a_header_as_long_as_the_first_bytes_of_a_pickle_or_zip_file_are_as_a_number_loads(length, path):
+    def make(n):
+        model = nn.Module()
+        setattr(model, "n" * n, Value(1.0))
+        return model
+
+    save(make(1), path)
+    (short,) = struct.unpack("<Q", path.read_bytes()[:8])
+    model = make(1 + length - short)
+    save(model, path)
+    assert struct.unpack("<Q", path.read_bytes()[:8]) == (length,)
+    (p,) = model.parameters()
+    p.data = 2.0
+    load(model, path)
+    assert p.data == 1.0
+
+
+# --- before much is read
+
+MUCH = 2**40  # bytes; the files are sparse and take up none
+
+
+@pytest.mark.parametrize(
+    ("content", "size", "message"),
+    [
+        (struct.pack("<Q", 2**63) + b"{}", MUCH, f"{NOT_WHOLE}: {MUCH} bytes, header of {2**63}"),
+        (struct.pack("<Q", MUCH - 8) + b"{}", MUCH, f"{NOT_WHOLE}: {MUCH} bytes, header of {MUCH - 8}"),
+        (struct.pack("<Q", 50_000_000) + b"{}", 50_000_008, f"{NOT_WHOLE}: 50000008 bytes, header of 50000000"),
+        (raw({"weight": entry("F64", [2**37], 0, MUCH)}), MUCH, r"holds another model: .* weight \(137438953472,\)$"),
+        (raw(header(bias={"data_offsets": [16, MUCH]})), MUCH, NOT_WHOLE),
+        (raw(header()), MUCH, f"{NOT_WHOLE}: {MUCH} bytes, which its header does not describe"),
+    ],
+    ids=["a header of 2**63", "a header of all", "a header of 50 MB", "numbers", "a row of numbers", "nothing to see"],
+)
+def test_a_file_that_is_too_large_is_refused_before_it_is_read(content, size, message, path):
+    (length,) = struct.unpack("<Q", content[:8])
+    with open(path, "wb") as file:
+        file.write(content)
+        file.truncate(size + (8 + length if size == MUCH and length < 1000 else 0))
+    layer = nn.Layer(2, 1, seed=0)
+    tracemalloc.start()
+    try:
+        refuse(layer, path, message.replace(str(MUCH), str(path.stat().st_size)) if length < 1000 else message)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("zipped", [True, False])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 import secrets
@@ -12,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from .nn import Module, shape
+from .parts import printable
 
 _CHECKSUM = "tinygrad_lite.sha256"
+_MOST_HEADER = 10_000_000  # bytes, and 1,000 for each tensor of the model
 
 
 def save(model: Module, path: str | os.PathLike[str]) -> None:
@@ -29,7 +32,7 @@ def save(model: Module, path: str | os.PathLike[str]) -> None:
     content = _encode(safetensors, arrays)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"cannot write {path}: there is no folder {path.parent}")
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
         with open(temporary, "xb") as file:
             file.write(content)
@@ -52,27 +55,29 @@ def load(model: Module, path: str | os.PathLike[str]) -> None:
     or PyTorch's (float64, float32 or float16).
 
     ValueError, and model unchanged, where the file is damaged, truncated, of another kind, or made for
-    another model. Nothing in the file is executed.
+    another model: before more is read than the model has room for. Nothing in the file is executed.
     """
     _, safetensors = _libraries()
-    content = _read(Path(path))
+    expected = {name: shape(tensor) for name, tensor in model.tensors().items()}
+    content, metadata = _read(Path(path), expected)
     try:
         dtypes = {name: part["dtype"] for name, part in safetensors.deserialize(content)}
-        metadata = _metadata(content)
     except Exception as error:  # safetensors has an exception class of its own for each version
-        raise ValueError(f"{path} is not a whole safetensors file: {error}") from None
+        raise _not_whole(path, error) from None
     for name, dtype in dtypes.items():
         if dtype not in ("F64", "F32", "F16"):
-            raise ValueError(f"{path}: {name} holds {dtype} numbers, expected float64, float32 or float16")
+            raise ValueError(
+                f"{path}: {_shown(name)} holds {dtype} numbers, expected float64, float32 or float16; in PyTorch "
+                "convert the model by .double() before it is saved"
+            )
     arrays = safetensors.load(content)
     # also where a flipped bit renamed the key
     ours = _CHECKSUM in metadata or any(re.fullmatch("[0-9a-f]{64}", text) for text in metadata.values())
     if ours and _encode(safetensors, arrays) != content:  # what `save` would write, to the last bit
-        raise ValueError(f"{path} is damaged: its content does not match its checksum")
-    expected = {name: shape(tensor) for name, tensor in model.tensors().items()}
+        raise ValueError(f"{path} is damaged: its content does not match its checksum; copy it once more")
     got = {name: array.shape for name, array in arrays.items()}
     if expected != got:
-        raise ValueError(f"{path} holds another model: expected {_shapes(expected)}; got {_shapes(got)}")
+        raise _another_model(path, expected, got)
     model.load_state_dict({name: array.astype(float).tolist() for name, array in arrays.items()})
 
 
@@ -85,41 +90,65 @@ def _encode(safetensors: Any, arrays: dict[str, Any]) -> bytes:
     return bytes(safetensors.save(arrays, {_CHECKSUM: digest.hexdigest()}))
 
 
-def _read(path: Path) -> bytes:
-    """The file's bytes, after a look at its first ten: errors that name the likely mistake."""
+def _read(path: Path, expected: dict[str, tuple[int, ...]]) -> tuple[bytes, dict[str, str]]:
+    """The file's bytes and its metadata, after a look at its first eight and at its header: errors that name the
+    likely mistake, and no numbers read where there are more than the model's shapes have room for."""
     with open(path, "rb") as file:
-        start = file.read(10)
-        if start[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK"):
-            raise ValueError(
-                f"{path} is a pickle (as torch.save writes), which could run code; save it with "
-                "safetensors.torch.save_file instead"
-            )
+        start = file.read(8)
         size = os.fstat(file.fileno()).st_size
-        header = struct.unpack("<Q", start[:8])[0] if len(start) >= 8 else 0
-        if not 2 <= header <= size - 8:
-            raise ValueError(f"{path} is not a whole safetensors file: {size} bytes, header of {header}")
+        header = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+        if not 2 <= header <= min(size - 8, _MOST_HEADER + 1000 * len(expected)):
+            if start[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK"):
+                raise ValueError(
+                    f"{path} is a pickle (as torch.save writes), which could run code; save it with "
+                    "safetensors.torch.save_file instead"
+                )
+            raise _not_whole(path, f"{size} bytes, header of {header}")
+        try:
+            parts = json.loads(file.read(header), object_pairs_hook=_each_once)
+            metadata = parts.pop("__metadata__", None) or {}
+            got = {name: tuple(part["shape"]) for name, part in parts.items()}
+            end = 8 + header + max([part["data_offsets"][1] for part in parts.values()], default=0)
+        except Exception as error:
+            raise _not_whole(path, error) from None
+        too_long = end - 8 - header > 8 * sum(map(math.prod, expected.values()))
+        if end != size or (too_long and got == expected):
+            raise _not_whole(path, f"{size} bytes, which its header does not describe")
+        if too_long:
+            raise _another_model(path, expected, got)
         file.seek(0)
-        return file.read()
-
-
-def _metadata(content: bytes) -> dict[str, str]:
-    (size,) = struct.unpack("<Q", content[:8])
-    found = json.loads(content[8 : 8 + size], object_pairs_hook=_each_once).get("__metadata__", {})
-    return found if isinstance(found, dict) else {}
+        return file.read(size), metadata
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(n for n in names if names.count(n) > 1)} stands twice in its header")
+    found: dict[str, Any] = {}
+    for name, part in pairs:
+        if name in found:
+            raise ValueError(f"{name} stands twice in its header")
+        found[name] = part
     return found
 
 
+def _not_whole(path: Any, why: object) -> ValueError:
+    return ValueError(f"{path} is not a whole safetensors file: {_shown(str(why))}; copy or download it once more")
+
+
+def _another_model(path: Any, expected: dict[str, tuple[int, ...]], got: dict[str, tuple[int, ...]]) -> ValueError:
+    return ValueError(
+        f"make the model as the one that was saved: {path} holds another model: expected {_shapes(expected)}; "
+        f"got {_shapes(got)}"
+    )
+
+
 def _shapes(shapes: dict[str, tuple[int, ...]]) -> str:
-    listed = [f"{name} {shape}" for name, shape in sorted(shapes.items())]
+    listed = [f"{_shown(name)} {_shown(str(shape))}" for name, shape in sorted(shapes.items())]
     more = f", ... {len(listed) - 6} more" if len(listed) > 6 else ""
     return ", ".join(listed[:6]) + more or "nothing"
+
+
+def _shown(text: str) -> str:
+    """What stands in a file is data: no line breaks or control codes in a message, and no pages of it."""
+    return printable(text if len(text) <= 200 else f"{text[:150]}...{text[-40:]}")
 
 
 def _libraries() -> tuple[Any, Any]:
