@@ -19,9 +19,11 @@ def interrupted(act, modules, moment):
         if frame.f_code.co_filename not in files:
             return None
         frame.f_trace_opcodes = True
+        if event == "call":
+            last[id(frame)] = ""  # not the frame itself: what it holds must be let go
         if event == "opcode":
-            done = last.get(frame, "")
-            last[frame] = dis.opname[frame.f_code.co_code[frame.f_lasti]]
+            done = last[id(frame)]
+            last[id(frame)] = dis.opname[frame.f_code.co_code[frame.f_lasti]]
             if done.startswith(LOOKS):
                 moments += 1
                 if moments > moment:

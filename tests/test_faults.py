@@ -2,17 +2,23 @@
 
 import contextlib
 import functools
+import gc
 import itertools
+import json
+import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 import tinygrad_lite
-from tinygrad_lite import Value, data, fit, nn, optim, softplus, sqrt, train
+from tinygrad_lite import Value, anomaly, data, engine, fit, nn, no_grad, optim, softplus, sqrt, train
 from tinygrad_lite.data import shuffled
+from tinygrad_lite.engine import anomaly_active, current_scope, no_grad_active, scope
 
 from .interrupts import interrupted
 
@@ -28,7 +34,7 @@ every_loop = pytest.mark.parametrize("compiled", [False, True], ids=["eager", "c
 
 
 @pytest.fixture(autouse=True)
-def compiler(request):
+def needs_llvmlite(request):
     """Compiled runs need llvmlite."""
     if getattr(request.node, "callspec", None) and request.node.callspec.params.get("compiled"):
         pytest.importorskip("llvmlite")
@@ -50,23 +56,24 @@ def bits(opt):
 
 
 @functools.cache
-def exactly(steps, kind, compiled):
-    """`bits` after so many undisturbed steps: each is a fit of its own on one batch."""
+def undisturbed(kind, compiled):
+    """`bits` after 0, 1, ... 7 steps: each is a fit of its own on one batch."""
     opt, loss = start(kind)
-    state = 0
-    for t in range(steps):
+    state, seen = 0, [bits(opt)]
+    for t in range(7):
         if t % 3 == 0:
             order, state = shuffled(len(X), state)
         chosen = order[BATCH * (t % 3) :][:BATCH]
         opt.lr = rate(t)
         points, sides = [X[i] for i in chosen], [Y[i] for i in chosen]
         fit(loss, opt, points, sides, epochs=1, compiled=compiled, progress=False)
-    return bits(opt)
+        seen.append(bits(opt))
+    return seen
 
 
 def assert_whole(opt, steps, kind, compiled, histories=()):
     """As after exactly so many steps; the learning rate is that of the last one, or of the one that failed."""
-    assert bits(opt) == exactly(steps, kind, compiled)
+    assert bits(opt) == undisturbed(kind, compiled)[steps]
     assert opt.lr in (rate(steps - 1) if steps else KINDS[kind]([Value(0.0)]).lr, rate(steps))
     for history in histories:
         assert (len(history.loss), history.lr) == (steps // 3, [rate(t) for t in range(2, steps, 3)])
@@ -277,3 +284,169 @@ def test_ctrl_c_at_random_moments_leaves_whole_steps_and_training_goes_on(kind):
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, before)
     assert hits > 0
+
+
+def test_ctrl_c_at_every_moment_of_a_backward_pass_leaves_a_graph_that_can_be_walked_again():
+    def graph():
+        a, b = Value(2.0, "a"), Value(-3.0, "b")
+        return [a, b], (a * b + a).tanh() * b
+
+    leaves, out = graph()
+    out.backward()
+    expected = [p.grad for p in leaves]
+    for moment in itertools.count():
+        leaves, out = graph()
+        if not interrupted(out.backward, [engine], moment):
+            break
+        assert [p.data for p in leaves] == [2.0, -3.0]
+        for p in leaves:
+            p.zero_grad()
+        out.backward()
+        assert [p.grad for p in leaves] == expected, moment
+    assert moment > 10
+
+
+def off():
+    """No mode is active, and what is computed is recorded."""
+    modes = no_grad_active(), anomaly_active(), current_scope()
+    return modes == (False, False, None) and type(Value(2.0) * 3.0) is Value and gc.isenabled()
+
+
+@pytest.mark.parametrize(
+    ("where", "mode"),
+    [
+        ("engine", no_grad),
+        ("engine", anomaly),
+        ("engine", lambda: scope("part")),
+        ("compiler.record", "recording"),
+        ("compiler.native", "no_collector"),
+    ],
+    ids=["no_grad", "anomaly", "scope", "recording", "no_collector"],
+)
+def test_ctrl_c_at_every_moment_on_the_way_into_and_out_of_a_mode_leaves_it_off(where, mode):
+    module = pytest.importorskip(f"tinygrad_lite.{where}")
+    mode = getattr(module, mode) if isinstance(mode, str) else mode
+
+    def act():
+        with mode():
+            assert not off()
+
+    assert off()
+    for moment in itertools.count():
+        stopped = interrupted(act, [engine, contextlib, module], moment)
+        assert off(), moment
+        if not stopped:
+            break
+    assert moment > 5
+
+
+def test_ctrl_c_at_every_moment_gives_the_parameters_back_that_an_average_had_lent():
+    w = [Value(1.0), Value(2.0)]
+    average = optim.WeightAverage(w, last=2)
+    average.update()
+    for p in w:
+        p.data += 1.0
+    average.update()
+
+    def act():
+        with average.applied():
+            assert [p.data for p in w] == [1.5, 2.5]
+
+    for moment in itertools.count():
+        stopped = interrupted(act, [optim, contextlib], moment)
+        assert [p.data for p in w] == [2.0, 3.0], moment
+        if not stopped:
+            break
+    assert moment > 5
+
+
+@every_kind
+def test_ctrl_c_at_every_moment_of_a_load_leaves_the_old_state_or_the_new_one(kind):
+    opt, loss = line(kind)
+    fit(loss, opt, [1.0, 2.0, 3.0], [1.0, -1.0, 1.0], epochs=2, compiled=False, progress=False)
+    new = opt.state_dict() | {"lr": 0.5}
+    reached = []
+    for moment in itertools.count():
+        other, _ = line(kind)
+        old = other.state_dict()
+        stopped = interrupted(lambda: other.load_state_dict(new), [optim], moment)
+        assert other.state_dict() in (old, new), moment
+        reached.append(other.state_dict() == new)
+        if not stopped:
+            break
+    assert moment > 5 and set(reached) == {False, True}
+
+
+TRIALS = int(os.environ.get("TINYGRAD_LITE_TRIALS", "4"))
+SIGINT_SCRIPT = """
+import itertools, json, signal, sys, time
+from tinygrad_lite import data, fit, nn, optim, softplus
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may start us with it ignored
+X, Y = data.moons(20, noise=0.1, seed=0)
+KINDS = [lambda ps: optim.SGD(ps, 1e-3, momentum=0.9), lambda ps: optim.Adam(ps, 1e-4)]
+
+def start(trial):
+    model = nn.MLP(2, [3, 1], activation="tanh", seed=trial)
+    return KINDS[trial % 2](model.parameters()), lambda x, y: softplus(-y * model(x))
+
+def run(opt, loss, **options):
+    fit(loss, opt, X, Y, batch_size=7, compiled=True, every=1000, progress=False, **options)
+
+def bits(opt):
+    return [p.data.hex() for p in opt.params], [[x.hex() for x in state] for state in opt.state], opt.t, opt.lr
+
+def stop_at(steps, lr):
+    def schedule(t):
+        if t == steps:
+            raise LookupError
+        return lr
+    return schedule
+
+for trial in range(int(sys.argv[1])):
+    (opt, loss), (other, loss_of_other) = start(trial), start(trial)
+    run(opt, loss, epochs=0)  # so that all is imported
+    try:
+        print("ready", flush=True)
+        run(opt, loss, epochs=10**9)
+    except KeyboardInterrupt:
+        came = time.time()
+    t, found = opt.t, [bits(opt)]
+    try:
+        run(other, loss_of_other, epochs=10**9, schedule=stop_at(t, opt.lr))
+    except LookupError:
+        pass
+    expected = [bits(other)]
+    for o, f, seen in (opt, loss, found), (other, loss_of_other, expected):
+        run(o, f, epochs=7, seed=3)
+        seen.append(bits(o))
+    print(json.dumps([came, t, found == expected]), flush=True)
+"""
+
+
+def test_a_real_ctrl_c_in_compiled_training_leaves_whole_steps_and_training_goes_on():
+    pytest.importorskip("llvmlite")
+    rng = random.Random(1)
+    child = subprocess.Popen(
+        [sys.executable, "-c", SIGINT_SCRIPT, str(TRIALS)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    steps = []
+    try:
+        for trial in range(TRIALS):
+            assert child.stdout.readline() == "ready\n"
+            time.sleep(rng.uniform(0.0, 0.3))
+            sent = time.time()
+            child.send_signal(signal.SIGINT)
+            came, t, same = json.loads(child.stdout.readline())
+            assert same, (trial, t)
+            assert came - sent < 2.0
+            steps.append(t)
+        assert child.wait(timeout=30) == 0
+    finally:
+        child.kill()
+        child.wait()
+        child.stdout.close()
+    assert max(steps) > 1000

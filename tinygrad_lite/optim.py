@@ -317,12 +317,13 @@ class WeightAverage:
     @contextmanager
     def applied(self) -> Iterator[None]:
         """`with average.applied():` the parameters are their means; afterwards as before."""
-        before, means = [p.data for p in self.params], self.mean()
+        back = map(setattr, self.params, repeat("data"), [p.data for p in self.params])
+        means = self.mean()
         try:
             _assign(self.params, repeat("data"), means)
             yield
         finally:
-            _assign(self.params, repeat("data"), before)
+            deque(back, maxlen=0)  # in one call, as in _assign
 
 
 class schedules:
