@@ -1,5 +1,6 @@
 """What goes wrong from outside leaves whole steps: errors in the user's functions, Ctrl-C; and nothing runs data."""
 
+import ast
 import contextlib
 import functools
 import gc
@@ -450,3 +451,90 @@ def test_a_real_ctrl_c_in_compiled_training_leaves_whole_steps_and_training_goes
         child.wait()
         child.stdout.close()
     assert max(steps) > 1000
+
+
+# --- data is not run
+
+MODULES = {"pickle", "_pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "yaml", "codeop", "runpy"}
+BUILTINS = {"eval", "exec", "compile", "__import__"}
+METHODS = {"system", "popen", "getoutput", "getstatusoutput", "read_pickle", "to_pickle"}
+ALLOWED = {
+    # programs made of the package's own text, which a reader's class is run on
+    "practice/engines.py": {("_run", "exec"), ("_run", "eval"), ("_run", "compile")},
+    # one of two modules of the package
+    "__init__.py": {("__getattr__", "import_module")},
+}
+
+
+def dangers(source):
+    """{(function around it, what could run data)}, from imports, names and calls."""
+    found = set()
+
+    def look(node, function):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name.split(".")[0] for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [alias.name for alias in node.names if alias.name in BUILTINS | METHODS]
+            names += [(node.module or "").split(".")[0]] if not node.level else []
+        elif isinstance(node, ast.Name):
+            names = [node.id] if node.id in BUILTINS else []
+        elif isinstance(node, ast.Attribute):
+            names = [node.attr] if node.attr != "compile" else []  # re.compile
+        elif isinstance(node, ast.Constant):
+            names = [node.value] if node.value in ("eval", "exec", "__import__") else []  # getattr(builtins, "eval")
+        elif isinstance(node, ast.Call):
+            called = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            if called == "import_module" and not isinstance(node.args[0], ast.Constant):
+                found.add((function, called))
+            for keyword in node.keywords:
+                off = isinstance(keyword.value, ast.Constant) and not keyword.value.value
+                if keyword.arg in ("shell", "allow_pickle") and not off:
+                    found.add((function, keyword.arg))
+        found.update((function, name) for name in names if name in MODULES | BUILTINS | METHODS)
+        function = node.name if isinstance(node, ast.FunctionDef) else function
+        for child in ast.iter_child_nodes(node):
+            look(child, function)
+
+    look(ast.parse(source), "")
+    return found
+
+
+SOURCES = {path.relative_to(ROOT / "tinygrad_lite").as_posix(): path for path in (ROOT / "tinygrad_lite").rglob("*.py")}
+SOURCES["notebooks/execute.py"] = ROOT / "notebooks" / "execute.py"
+
+
+@pytest.mark.parametrize("name", sorted(SOURCES))
+def test_nothing_in_the_package_runs_data(name):
+    assert dangers(SOURCES[name].read_text(encoding="utf-8")) == ALLOWED.get(name, set())
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle", "import pickle as p", "from pickle import loads", "import _pickle", "import os, marshal",
+        "def f():\n    import shelve",
+        "from yaml import load", "import joblib.numpy_pickle", "from builtins import eval",
+        "eval(text)", "exec(text)", "run = eval", "map(exec, texts)", "builtins.eval(text)",
+        "compile(text, '', 'exec')",
+        "getattr(builtins, 'exec')(text)", "__import__(name)", "__builtins__['eval'](text)",
+        "importlib.import_module(name)", "import_module(header['module'])", "importlib.__import__(name)",
+        "os.system(line)", "from os import system", "os.popen(line)", "subprocess.getoutput(line)",
+        "subprocess.run(line, shell=True)", "Popen(line, shell=shell)",
+        "np.load(path, allow_pickle=True)", "np.load(path, allow_pickle=trusted)", "pandas.read_pickle(path)",
+    ],
+)  # fmt: skip
+def test_the_test_for_that_objects(source):
+    assert dangers(source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import re\nre.compile(text)", "import json\njson.loads(text)", "model.evaluate(x)", "subprocess.run([dot])",
+        "np.load(path, allow_pickle=False)", "subprocess.run([dot], shell=False)", "importlib.import_module('numpy')",
+        "'a pickle, which could run code'", "importlib.util.find_spec(name)", "def evaluation(): pass",
+    ],
+)  # fmt: skip
+def test_the_test_for_that_does_not_object_to_what_is_harmless(source):
+    assert not dangers(source)
