@@ -134,7 +134,7 @@ def test_a_loss_that_is_a_plain_number():
         ),
         (lambda model, x, t: nn.cross_entropy([model(x)] * 2, t + 1), CLASSES, "expects a class from 0 to 1, got 2"),
         (lambda model, x, t: nn.bce_with_logits(model(x), t), Y, r"a target from 0 to 1, got -1; .*\(y \+ 1\) / 2"),
-        (lambda model, x, t: nn.mse(model(x[:1]), t), Y, "Layer expects 2 inputs, got 1"),
+        (lambda model, x, t: nn.mse(model(x[:1]), t), Y, "MLP expects 2 inputs, got 1"),
     ],
 )
 def test_a_loss_that_raises_is_reported_with_the_line(loss, targets, says):

@@ -306,3 +306,41 @@ def test_a_warning_comes_once_per_place_and_is_silenced_by_the_standard_filter(l
     )
     assert done.stderr.count("TrainingWarning: parameter 0 ('w') still held the gradient of the last step") == times
     assert done.stderr.count("training.py:9:") == times and ("opt.step()" in done.stderr) == bool(times)
+
+
+# --- errors that say what to write
+
+
+MODEL, CLASSIFIER = nn.MLP(2, [3, 1], seed=0), nn.MLP(2, [3, 3], seed=0)
+OPT, SCORE, SCORES = optim.SGD(MODEL.parameters(), 0.1), MODEL([1, 2]), CLASSIFIER([1, 2])
+
+
+@pytest.mark.parametrize(
+    ("mistake", "error", "says"),
+    [
+        (lambda: nn.hinge(SCORE, 0), ValueError, r"the class y as -1 or 1, got 0; for labels 0 and 1 write 2 \* y - 1"),
+        (lambda: nn.hinge(SCORES, 1), TypeError, "one score, got a list of 3; for several classes cross_entropy"),
+        (lambda: nn.bce_with_logits(SCORE, -1), ValueError, r"got -1; for labels -1 and 1 write \(y \+ 1\) / 2"),
+        (lambda: nn.bce_with_logits(SCORES, 1), TypeError, "bce_with_logits expects one score, got a list of 3"),
+        (lambda: nn.cross_entropy(SCORES, 3), ValueError, "cross_entropy expects a class from 0 to 2, got 3"),
+        (lambda: nn.cross_entropy(SCORES, [0, 1, 0]), TypeError, r"the class as one number, .* it is k.index\(1\)"),
+        (lambda: nn.cross_entropy(SCORE, 0), TypeError, "a list of scores, one per class, .* bce_with_logits"),
+        (lambda: nn.softmax(SCORE), TypeError, "softmax expects a list of scores, one per class"),
+        (lambda: MODEL([1, 2, 3]), ValueError, "MLP expects 2 inputs, got 3"),
+        (lambda: optim.SGD(MODEL, 0.1), TypeError, r"a list of Values, got one MLP: give it model.parameters\(\)"),
+        (lambda: fit(OPT, abs, X, Y, epochs=1), TypeError, r"write fit\(loss, opt, X, y, epochs=...\)"),
+        (lambda: fit(lambda x, y: 1.0, MODEL, X, Y, epochs=1), TypeError, "with a function and an optimiser, got "),
+    ],
+)
+def test_an_error_says_what_was_expected_and_what_to_write(mistake, error, says):
+    with pytest.raises(error, match=says):
+        mistake()
+
+
+def test_a_value_put_into_data_is_refused_before_any_gradient_changes():
+    w, b = Value(2.0, "w"), Value(1.0)
+    (w * w + b).backward()
+    w.data = w - 0.1 * w.grad
+    with pytest.raises(TypeError, match=r"the data of w=1.6 is a Value, not a number: write p.data -= lr \* p.grad"):
+        (w * 3.0 + b).backward()
+    assert (w.grad, b.grad) == (4.0, 1.0)

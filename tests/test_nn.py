@@ -310,8 +310,7 @@ CALLED = [nn.Neuron(3, seed=0), nn.Layer(3, 2, seed=0), nn.MLP(3, [2, 1], seed=0
 @pytest.mark.parametrize("part", CALLED, ids=lambda part: type(part).__name__)
 @pytest.mark.parametrize("length", [0, 2, 4])
 def test_a_wrong_number_of_inputs_is_refused(part, length):
-    who = "Neuron" if isinstance(part, nn.Neuron) else "Layer"
-    with pytest.raises(ValueError, match=f"{who} expects 3 inputs, got {length}"):
+    with pytest.raises(ValueError, match=f"{type(part).__name__} expects 3 inputs, got {length}"):
         part([1.0] * length)
 
 
@@ -765,7 +764,7 @@ def test_softmax_is_positive_and_sums_to_one(zs):
         (lambda s: nn.cross_entropy([s, s], 0.5), ValueError, "class from 0 to 1, got 0.5"),
         (lambda s: nn.cross_entropy([s, s], math.nan), ValueError, "class from 0 to 1, got nan"),
         (lambda s: nn.cross_entropy([s, s], "0"), TypeError, "one real number, got '0'"),
-        (lambda s: nn.cross_entropy([s, s], [0, 1]), TypeError, r"one real number, got \[0, 1\]"),
+        (lambda s: nn.cross_entropy([s, s], [0, 1]), TypeError, r"the class as one number, got \[0, 1\]"),
         (lambda s: nn.mse([s, s], [1.0]), ValueError, "two lists of one length, got 2 numbers and 1 numbers"),
         (lambda s: nn.mse([s, s], 1.0), ValueError, "two lists of one length, got 2 numbers and 1.0"),
         (lambda s: nn.mse(s, [1.0]), ValueError, "mse expects two numbers, or two lists of one length, got Value"),

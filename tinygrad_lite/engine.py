@@ -167,8 +167,11 @@ class Value:
         for node in order:
             if node.args:
                 node.grad = UNREACHED
-            elif not node.grad or getattr(node, "before", None) is None:
+                continue
+            if not node.grad or getattr(node, "before", None) is None:
                 node.before = node.grad
+            if isinstance(node.data, Value):
+                raise TypeError(f"the data of {_name(node)} is a Value, not a number: write p.data -= lr * p.grad")
         self.grad = 1.0 if self.args else self.grad + 1.0
         if _modes and anomaly_active():
             _check_backward(self, order)

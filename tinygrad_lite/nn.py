@@ -250,6 +250,7 @@ class MLP(Module):
 
     def __call__(self, x: Sequence[Any]) -> Any:
         """x: nin numbers or Values. Returns the last layer's Values, or its one Value."""
+        x = _check_inputs("MLP", len(self.layers[0].neurons[0].w), x)
         for layer in self.layers[:-1]:
             x = layer.outputs(x)
         return self.layers[-1](x)
@@ -288,7 +289,7 @@ def hinge(score: Any, y: Any) -> Any:
         lambda y: y in (-1.0, 1.0),
         lambda y: f"hinge expects the class y as -1 or 1, got {y:g}; for labels 0 and 1 write 2 * y - 1",
     )
-    return ops.relu(1.0 - y * score)
+    return ops.relu(1.0 - y * _one_score("hinge", score))
 
 
 def bce_with_logits(z: Any, t: Any) -> Any:
@@ -298,6 +299,7 @@ def bce_with_logits(z: Any, t: Any) -> Any:
         lambda t: 0.0 <= t <= 1.0,
         lambda t: f"bce_with_logits expects a target from 0 to 1, got {t:g}; for labels -1 and 1 write (y + 1) / 2",
     )
+    z = _one_score("bce_with_logits", z)
     if not isinstance(t, Value) and t in (0.0, 1.0):
         return ops.softplus(z if t == 0.0 else -z)
     return t * ops.softplus(-z) + (1.0 - t) * ops.softplus(z)
@@ -309,7 +311,9 @@ def cross_entropy(zs: Sequence[Any], k: Any) -> Any:
     >>> round(cross_entropy([0.0, 0.0], 1), 6)
     0.693147
     """
-    zs = list(zs)
+    zs = _scores("cross_entropy", zs)
+    if isinstance(k, (list, tuple)):
+        raise TypeError(f"cross_entropy expects the class as one number, got {k!r}; of a one-hot list it is k.index(1)")
     _demand(
         k,
         lambda k: k in range(len(zs)),
@@ -320,7 +324,7 @@ def cross_entropy(zs: Sequence[Any], k: Any) -> Any:
 
 def softmax(zs: Sequence[Any]) -> list[Any]:
     """exp(z) / sum of exp, for each z: positive, sums to 1, and safe where exp(z) overflows."""
-    zs = list(zs)
+    zs = _scores("softmax", zs)
     log_sum = ops.logsumexp(zs)
     return [ops.exp(z - log_sum) for z in zs]
 
@@ -421,6 +425,18 @@ def _map(f: Callable[[Any], Any], tensor: Any) -> Any:
 
 def _names(names: Iterable[str]) -> str:
     return ", ".join(sorted(names)) or "nothing"
+
+
+def _scores(who: str, zs: Any) -> list[Any]:
+    if not isinstance(zs, Iterable):
+        raise TypeError(f"{who} expects a list of scores, one per class, got {zs!r}; for one score bce_with_logits")
+    return list(zs)
+
+
+def _one_score(who: str, score: Any) -> Any:
+    if isinstance(score, (list, tuple)):
+        raise TypeError(f"{who} expects one score, got a list of {len(score)}; for several classes cross_entropy")
+    return score
 
 
 def _demand(target: Any, holds: Callable[[float], bool], message: Callable[[float], str]) -> None:

@@ -34,7 +34,9 @@ class Optimizer:
     def __init__(self, params: Iterable[Any], lr: float) -> None:
         if not isinstance(params, Iterable):
             hint = "model.parameters()" if hasattr(params, "parameters") else "[v]"
-            raise TypeError(f"{type(self).__name__} expects a list of Values, got {params!r}: give it {hint}")
+            raise TypeError(
+                f"{type(self).__name__} expects a list of Values, got one {type(params).__name__}: give it {hint}"
+            )
         self.params = list(params)
         if not self.params:
             raise ValueError(f"{type(self).__name__} got no parameters: give it model.parameters()")

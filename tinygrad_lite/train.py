@@ -68,6 +68,10 @@ def fit(
     An exception (also Ctrl-C) leaves the parameters of a whole step. TrainingWarning where the loss
     rises, and where it is not made of some parameter.
     """
+    if not callable(loss) or not isinstance(opt, Optimizer):
+        raise TypeError(
+            f"write fit(loss, opt, X, y, epochs=...), with a function and an optimiser, got {loss!r}, {opt!r}"
+        )
     _check(X, y, epochs, batch_size, tol, every)
     size = len(X) if batch_size is None else min(batch_size, len(X))
     history, start = History(), time.perf_counter()
