@@ -3,6 +3,7 @@
 import copy
 import math
 import re
+from pathlib import Path
 
 import pytest
 
@@ -397,6 +398,13 @@ def test_the_table_in_a_terminal():
     assert max(map(len, lines)) <= 100 and not any(line.endswith(" ") for line in lines)
     healthy = MLP(2, [6, 1], seed=0)
     assert repr(doctor(healthy, hinge(healthy), X, Y)).endswith("\n\nNothing found.")
+
+
+def test_the_readme_shows_what_is_printed():
+    points, sides = data.moons(100, seed=1)
+    model = MLP(2, [16, 16, 1], seed=0)
+    checkup = doctor(model, whole(model, average=False), points, sides, optim.SGD(model.parameters(), 0.4))
+    assert repr(checkup) in (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_page_in_a_notebook_escapes_what_it_shows():
