@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 
 import pytest
@@ -201,6 +202,34 @@ def test_training_goes_on_after_an_error_as_if_there_had_been_none(compiled):
     for o, f in (opt, loss), (other, loss_of_other):
         fit(f, o, X, Y, epochs=3, batch_size=BATCH, schedule=rate, seed=1, compiled=compiled, progress=False)
     assert bits(opt) == bits(other) and opt.t == 15
+
+
+@pytest.mark.parametrize("end", ["all epochs", "callback", "schedule", "loss"])
+def test_a_compiled_training_that_is_over_leaves_nothing_to_the_cycle_collector(end, monkeypatch):
+    pytest.importorskip("llvmlite")
+    training = pytest.importorskip("tinygrad_lite.compiler.training")
+    made = []
+
+    class Watched(training.Trainer):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            made.extend(map(weakref.ref, (self, self._program())))
+
+    monkeypatch.setattr(training, "Trainer", Watched)
+    opt, loss = start("Adam")
+    broken = {"schedule": raise_at(5, rate)} if end == "schedule" else {"callback": raise_at(2, print)}
+    gc.collect()
+    gc.disable()
+    try:
+        if end == "all epochs":
+            fit(loss, opt, X, Y, epochs=2, compiled=True, progress=False)
+        elif end == "loss":
+            fails(FloatingPointError, opt, lambda x, y: (loss(x, y) * 1e6).exp(), compiled=True)
+        else:
+            fails(LookupError, opt, loss, compiled=True, **broken)
+        assert [ref() for ref in made] == [None, None]
+    finally:
+        gc.enable()
 
 
 # --- Ctrl-C

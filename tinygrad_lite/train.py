@@ -144,7 +144,7 @@ def _compiled_epochs(
             epoch = len(history.loss)
             stop = epochs if every is None else min(epochs, (epoch // every + 1) * every)
             steps = min(chunk, stop * per_epoch - history.steps)
-            rates, failure = _rates(opt, schedule, first + history.steps, steps)
+            rates, errors = _rates(opt, schedule, first + history.steps, steps)
             start = time.perf_counter()
             status, losses = trainer.run(rates)
             seconds = time.perf_counter() - start
@@ -176,19 +176,19 @@ def _compiled_epochs(
                     yield shown
                     trainer.pull()
                     trainer.yielded = time.perf_counter()
-            if failure is not None:
-                raise failure
+            if errors:
+                raise errors.pop()  # which must not stay here, where its traceback leads to
     finally:
         trainer.push()
 
 
-def _rates(opt: Optimizer, schedule: Any, first: int, steps: int) -> tuple[Any, Exception | None]:
+def _rates(opt: Optimizer, schedule: Any, first: int, steps: int) -> tuple[Any, list[Exception]]:
     """The learning rates of these steps, each one as opt.lr accepts it. Where that fails on the way: the rates of
-    the steps before, which are made first, and the error."""
+    the steps before, which are made first, and the error in a list."""
     import numpy as np
 
     if schedule is None:
-        return np.full(steps, opt.lr), None
+        return np.full(steps, opt.lr), []
     rates: list[float] = []
     try:
         for t in range(first, first + steps):
@@ -197,8 +197,8 @@ def _rates(opt: Optimizer, schedule: Any, first: int, steps: int) -> tuple[Any, 
     except Exception as error:
         if not rates:
             raise
-        return np.array(rates), error
-    return np.array(rates), None
+        return np.array(rates), [error]
+    return np.array(rates), []
 
 
 def _trainer(compiled: bool | None, loss: Any, opt: Optimizer, X: Any, y: Any, *options: Any) -> Trainer | None:

@@ -281,6 +281,25 @@ def test_a_picture_that_cannot_fold_says_how_to_name_its_parts():
         draw_dot(v, limit=100)
 
 
+def test_a_parameter_that_something_before_its_folded_part_uses_stands_on_its_own():
+    class Scaled(nn.Module):
+        def __init__(self):
+            self.p = Value(2.0)
+
+        def __call__(self, x):
+            return self.p * x
+
+    scaled = Scaled()
+    first = scaled(Value(3.0))
+    with scope("again"):
+        second = scaled(first)
+    for fold in 1, 2:
+        found = parts(second, fold)
+        place = {v: i for i, part in enumerate(found) for v in everything(part)}
+        assert all(place[x] <= place[node] for node in place for x in node.args)
+        layout(draw_dot(second, fold=fold).picture)
+
+
 def test_a_chain_of_ten_thousand_folds_without_recursion():
     v = Value(1.0)
     with scope("chain"):

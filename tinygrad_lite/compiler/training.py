@@ -176,6 +176,7 @@ class _StepProgram(Program):
             trainer.recorded, "sum", False, trainer.exact, trainer.places,
             None if penalty is None else _with_places(penalty, trainer.joined),
         )  # fmt: skip
+        del self.trainer  # a cycle: it would keep arrays and machine code until the collector comes by
 
     def _functions(self, kernel: Kernel) -> list[str]:
         return [*super()._functions(kernel), self._update(kernel), self._train(kernel)]

@@ -234,12 +234,16 @@ class _Folding:
 
     def _with_parameters(self, found: list[Part], part_of: dict[Value, Part]) -> list[Part]:
         """A module's parameters belong to the one box that computes with them in their own module; where
-        there are several such boxes, or none, they are drawn once, on their own."""
+        there are several such boxes, or none, or something before it uses them, they are drawn once, on their own."""
         homes: dict[Value, list[Part]] = {}
+        number = {id(part): i for i, part in enumerate(found)}
+        earliest: dict[Value, int] = {}  # box that uses it
         for node in self.order:
             inside = {id(level.module) for level in self.where.place.get(node, ())}
             for p in node.args:
                 home = self.where.home.get(p)
+                if home:
+                    earliest[p] = min(number[id(part_of[node])], earliest.get(p, len(found)))
                 if home and id(home[-1].module) in inside and part_of[node].name:
                     homes.setdefault(p, [])
                     if part_of[node] not in homes[p]:
@@ -248,7 +252,7 @@ class _Folding:
         for p in self.order:
             if p not in self.where.home:
                 continue
-            if len(homes.get(p, ())) == 1:
+            if len(homes.get(p, ())) == 1 and number[id(homes[p][0])] == earliest[p]:
                 part = homes[p][0]
                 part.parameters.append(p)
             else:
