@@ -260,6 +260,21 @@ def test_a_step_beyond_all_numbers():
     assert finding.name == "no step" and "would become" in finding.seen
 
 
+def test_a_loss_that_raises_far_away_is_no_obstacle():
+    model = MLP(2, [8, 1], activation="tanh", seed=0)
+
+    def loss(x, side):
+        score = model(x)
+        if abs(score) > 5.0:
+            raise ArithmeticError("too large for me")
+        return nn.hinge(score, side)
+
+    checkup = doctor(model, loss, X, Y, optim.SGD(model.parameters(), 0.1))
+    assert checkup.ok and checkup.loss[1] < checkup.loss[0]
+    high = only(doctor(model, loss, X, Y, optim.SGD(model.parameters(), 100.0)))
+    assert high.name == "a learning rate too high" and "to nan" in high.seen
+
+
 def test_without_an_optimiser_a_rate_is_proposed():
     model = MLP(2, [8, 1], activation="tanh", seed=0)
     checkup = doctor(model, hinge(model), X, Y)

@@ -135,6 +135,7 @@ class _Examination:
     def __init__(self, model: nn.Module, loss: Any, X: list[Any], y: list[Any], opt: Optimizer | None) -> None:
         self.model, self.loss, self.X, self.y, self.opt = model, loss, X, y, opt
         self.names = {p: name for name, p in model.named_parameters()}
+        self.start = {p: p.data for p in self.names}
         self.whole = False  # is loss(X, y) a function of all examples?
         self.findings: list[Finding] = []
 
@@ -154,11 +155,12 @@ class _Examination:
             self._look_at_a_sum(objective.data)
         order = topological_order(objective)
         self._look_at_the_loss(order)
-        moves, step, after = self._try_a_step(objective.data)
+        opt, before = self.opt, objective.data
+        moves, step, after = self._try_a_step(opt, before) if opt else self._propose_a_step(before)
         parts = self._parts(order, moves)
         self._look_at_parts(parts)
         self._look_at_symmetry(moves)
-        return Checkup(tuple(self.findings), tuple(parts), len(self.X), step, (objective.data, after))
+        return Checkup(tuple(self.findings), tuple(parts), len(self.X), step, (before, after))
 
     def found(self, name: str, seen: str, do: str) -> None:
         self.findings.append(Finding(name, seen, do))
@@ -259,53 +261,51 @@ class _Examination:
                 "Give it model.parameters(), of this very model, after the model has been made.",
             )
 
-    def _try_a_step(self, before: float) -> tuple[dict[Value, float], str, float]:
-        """How the step moves each parameter, the words for it, and the loss after it."""
-        start = {p: p.data for p in self.names}
-        if self.opt is None:
-            moves, name, factors = {p: -p.grad for p in self.names}, "SGD", (10.0**-k for k in range(-1, 9))
-            rate = 1.0
-        else:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", TrainingWarning)
-                try:
-                    self.opt.step()
-                except FloatingPointError as error:
-                    self.found("no step", f"{error}.", "A smaller learning rate; a loss that is averaged.")
-                    return dict.fromkeys(self.names, 0.0), ", no step", before
-            moves, name, rate = {p: p.data - start[p] for p in self.names}, type(self.opt).__name__, self.opt.lr
-            factors = (10.0**-k for k in range(1, 9))
-
-        def after(factor: float) -> float:
-            for p, data in start.items():
-                p.data = data + factor * moves[p]
-            return self._number()
-
-        factor, now = 1.0, after(1.0) if self.opt else math.nan
-        if not now <= before:  # also nan
-            factor = next((f for f in factors if after(f) < before), 0.0)
-        if self.opt is None:
-            now = after(factor)
-            moves = {p: factor * move for p, move in moves.items()}
-            return (
-                moves,
-                f" after a plain step with lr={factor:g}, about the largest that lowers it" if factor else "",
-                now,
-            )
-        if not now <= before:
+    def _try_a_step(self, opt: Optimizer, before: float) -> tuple[dict[Value, float], str, float]:
+        """How this optimiser moves each parameter, the words for it, and the loss after it."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", TrainingWarning)
+            try:
+                opt.step()
+            except FloatingPointError as error:
+                self.found("no step", f"{error}.", "A smaller learning rate; a loss that is averaged.")
+                return dict.fromkeys(self.start, 0.0), ", no step", before
+        moves = {p: p.data - data for p, data in self.start.items()}
+        after, far = self._after(moves, 1.0), self._after(moves, 1000.0)
+        if not after <= before:  # also nan
+            share = self._largest(moves, before, range(-1, -9, -1))
             self.found(
                 "a learning rate too high",
-                f"this step raises the loss from {before:.4g} to {now:.4g}.",
-                f"With lr={rate * factor:g} it falls." if factor else "No smaller one helps: is the gradient right?",
+                f"this step raises the loss from {before:.4g} to {after:.4g}.",
+                f"With lr={opt.lr * share:g} it falls." if share else "No smaller one helps: is the gradient right?",
             )
-        elif before - (far := after(1000.0)) > 500.0 * (before - now) > 0.0:
+        elif before - far > 500.0 * (before - after) > 0.0:
             self.found(
                 "a learning rate too low",
-                f"this step lowers the loss by {before - now:.2g}, one a thousand times as long by {before - far:.2g}.",
-                f"Try lr={100.0 * rate:g}.",
+                f"this step lowers the loss by {before - after:.2g}, one 1000 times as long by {before - far:.2g}.",
+                f"Try lr={100.0 * opt.lr:g}.",
             )
-        after(1.0)
-        return moves, f" after a step of {name} with lr={rate:g}", now
+        return moves, f" after a step of {type(opt).__name__} with lr={opt.lr:g}", after
+
+    def _propose_a_step(self, before: float) -> tuple[dict[Value, float], str, float]:
+        """The same for a plain gradient step, as long as may be."""
+        downhill = {p: -p.grad for p in self.start}
+        lr = self._largest(downhill, before, range(1, -9, -1))
+        words = f" after a plain step with lr={lr:g}, about the largest that lowers it" if lr else ""
+        return {p: lr * move for p, move in downhill.items()}, words, self._after(downhill, lr)
+
+    def _largest(self, moves: dict[Value, float], before: float, exponents: range) -> float:
+        """The first power of ten, times which these moves lower the loss; 0.0 where none does."""
+        return next((10.0**k for k in exponents if self._after(moves, 10.0**k) < before), 0.0)
+
+    def _after(self, moves: dict[Value, float], factor: float) -> float:
+        """The loss after so many times these moves; nan where it cannot be computed there."""
+        for p, data in self.start.items():
+            p.data = data + factor * moves[p]
+        try:
+            return self._number()
+        except Exception:
+            return math.nan
 
     # --- the layers
 
@@ -325,7 +325,7 @@ class _Examination:
             flat = [pair for pairs in seen for pair in pairs]
             curve = [abs(respond(units[0], z / 10.0)[1]) for z in range(-50, 51)] if units else [0.0]
             saturates = FLAT * max(curve) > min(curve) > 0.0 and bool(flat)
-            weights = math.hypot(*(p.data - moves[p] for p in ps))
+            weights = math.hypot(*(self.start[p] for p in ps))
             parts.append(
                 Part(
                     name,
@@ -386,13 +386,13 @@ class _Examination:
     def _look_at_symmetry(self, moves: dict[Value, float]) -> None:
         for name, members in self._layers().items():
             neurons = [n for n in members if isinstance(n, nn.Neuron)]
-            now = [tuple(p.data for p in n.parameters()) for n in neurons]
-            then = [tuple(p.data - moves[p] for p in n.parameters()) for n in neurons]
-            if len(set(now)) < len(now) and len(set(then)) < len(then):
+            before = {tuple(self.start[p] for p in n.parameters()) for n in neurons}
+            after = {tuple(self.start[p] + moves[p] for p in n.parameters()) for n in neurons}
+            if max(len(before), len(after)) < len(neurons):
                 self.found(
                     "equal neurons",
-                    f"{name} has {len(now)} neurons and only {len(set(now))} different, before this step and after it: "
-                    "equal weights get equal gradients, for ever.",
+                    f"{name} has {len(neurons)} neurons and only {len(after)} different, before this step and after "
+                    "it: equal weights get equal gradients, for ever.",
                     "Start from random weights, as every init of nn does.",
                 )
 
