@@ -10,17 +10,14 @@ from fractions import Fraction
 from random import Random
 
 import pytest
-from mpmath import MPContext
 
 import tinygrad_lite
 from tinygrad_lite import OPS, Op, Value, grad, hessian, ops
 from tinygrad_lite.engine import UNREACHED
 
+from .accuracy import error
 from .edge_table import EDGES, POINTS, inf, nan
-
-mp = MPContext()  # not mpmath.mp, whose precision other tests may rely on
-mp.dps = 50
-mpf = mp.mpf
+from .oracle import REFERENCE, mp, mpf, random_points
 
 each_op = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
 
@@ -36,277 +33,25 @@ def equal_or_both_nan(got, expected):
     return got == expected or (math.isnan(got) and math.isnan(expected))
 
 
-# --- the reference: operands -> (value, gradient, Hessian), written in mpmath and without a look at ops.py
-
-
-def unary(f, first, second):
-    return lambda x: (f(x), [first(x)], [[second(x)]])
-
-
-def linear(value, gradient):
-    return value, gradient, [[0] * len(gradient) for _ in gradient]
-
-
-def selected(xs, i):
-    """The i-th operand, and nothing of the others."""
-    return linear(xs[i], [int(j == i) for j in range(len(xs))])
-
-
-def power_reference(x, n):
-    value, log, whole = x**n, mp.log(x) if x > 0 else mp.nan, n == mp.floor(n)
-    if not whole and x < 0:
-        value = mp.nan
-    mixed = x ** (n - 1) * (1 + n * log)
-    return value, [n * x ** (n - 1), value * log], [[n * (n - 1) * x ** (n - 2), mixed], [mixed, value * log**2]]
-
-
-def hypot_reference(a, b):
-    r = mp.sqrt(a * a + b * b)
-    return r, [a / r, b / r], [[b * b / r**3, -a * b / r**3], [-a * b / r**3, a * a / r**3]]
-
-
-def atan2_reference(y, x):
-    r2 = x * x + y * y
-    yy, yx = -2 * x * y / r2**2, (y * y - x * x) / r2**2
-    return mp.atan2(y, x), [x / r2, -y / r2], [[yy, yx], [yx, -yy]]
-
-
-def dot_reference(*ws_xs):
-    n = len(ws_xs) // 2
-    ws, xs, start = ws_xs[:n], ws_xs[n : 2 * n], ws_xs[2 * n :]
-    value = mp.fsum([w * x for w, x in zip(ws, xs)]) + mp.fsum(start)
-    partner = {**{i: i + n for i in range(n)}, **{i + n: i for i in range(n)}}
-    hessian = [[int(partner.get(i) == j) for j in range(len(ws_xs))] for i in range(len(ws_xs))]
-    return value, [*xs, *ws, *(1 for _ in start)], hessian
-
-
-def logsumexp_reference(*xs):
-    s = mp.fsum([mp.exp(x) for x in xs])
-    p = [mp.exp(x) / s for x in xs]
-    return mp.log(s), p, [[p[i] * ((i == j) - p[j]) for j in range(len(xs))] for i in range(len(xs))]
-
-
-def logistic(x):
-    return 1 / (1 + mp.exp(-x))
-
-
-def leaky_relu_reference(x, slope):
-    if x > 0:
-        return linear(x, [1, 0])
-    return slope * x, [slope, x], [[0, 1], [1, 0]]
-
-
-REFERENCE = {
-    ops.add: lambda a, b: linear(a + b, [1, 1]),
-    ops.sub: lambda a, b: linear(a - b, [1, -1]),
-    ops.mul: lambda a, b: (a * b, [b, a], [[0, 1], [1, 0]]),
-    ops.div: lambda a, b: (a / b, [1 / b, -a / b**2], [[0, -1 / b**2], [-1 / b**2, 2 * a / b**3]]),
-    ops.power: power_reference,
-    ops.neg: unary(lambda x: -x, lambda x: -1, lambda x: 0),
-    ops.abs_: unary(mp.fabs, mp.sign, lambda x: 0),
-    ops.exp: unary(mp.exp, mp.exp, mp.exp),
-    ops.expm1: unary(mp.expm1, mp.exp, mp.exp),
-    ops.log: unary(mp.log, lambda x: 1 / x, lambda x: -1 / x**2),
-    ops.log1p: unary(mp.log1p, lambda x: 1 / (1 + x), lambda x: -1 / (1 + x) ** 2),
-    ops.sqrt: unary(mp.sqrt, lambda x: 1 / (2 * mp.sqrt(x)), lambda x: -1 / (4 * x * mp.sqrt(x))),
-    ops.hypot: hypot_reference,
-    ops.sin: unary(mp.sin, mp.cos, lambda x: -mp.sin(x)),
-    ops.cos: unary(mp.cos, lambda x: -mp.sin(x), lambda x: -mp.cos(x)),
-    ops.tan: unary(mp.tan, lambda x: mp.sec(x) ** 2, lambda x: 2 * mp.sec(x) ** 2 * mp.tan(x)),
-    ops.asin: unary(mp.asin, lambda x: 1 / mp.sqrt(1 - x * x), lambda x: x / mp.sqrt(1 - x * x) ** 3),
-    ops.acos: unary(mp.acos, lambda x: -1 / mp.sqrt(1 - x * x), lambda x: -x / mp.sqrt(1 - x * x) ** 3),
-    ops.atan: unary(mp.atan, lambda x: 1 / (1 + x * x), lambda x: -2 * x / (1 + x * x) ** 2),
-    ops.atan2: atan2_reference,
-    ops.sinh: unary(mp.sinh, mp.cosh, mp.sinh),
-    ops.cosh: unary(mp.cosh, mp.sinh, mp.cosh),
-    ops.tanh: unary(mp.tanh, lambda x: mp.sech(x) ** 2, lambda x: -2 * mp.tanh(x) * mp.sech(x) ** 2),
-    ops.sigmoid: unary(
-        logistic,
-        lambda x: logistic(x) * logistic(-x),
-        lambda x: -logistic(x) * logistic(-x) * mp.tanh(x / 2),
-    ),
-    ops.softplus: unary(lambda x: mp.log1p(mp.exp(x)), logistic, lambda x: logistic(x) * logistic(-x)),
-    ops.relu: lambda x: linear(x, [1]) if x > 0 else linear(mpf(0), [0]),
-    ops.leaky_relu: leaky_relu_reference,
-    ops.sign: lambda x: linear(mp.sign(x), [0]),
-    ops.step: lambda x: linear(mpf(x > 0), [0]),
-    ops.equal: lambda a, b: linear(mpf(a == b), [0, 0]),
-    ops.less: lambda a, b: linear(mpf(a < b), [0, 0]),
-    ops.less_equal: lambda a, b: linear(mpf(a <= b), [0, 0]),
-    ops.where: lambda c, a, b: selected((c, a, b), 1 if c != 0 else 2),
-    ops.clip: lambda x, low, high: selected((x, low, high), 1 if x < low else 2 if x > high else 0),
-    ops.maximum: lambda *xs: selected(xs, xs.index(max(xs))),
-    ops.minimum: lambda *xs: selected(xs, xs.index(min(xs))),
-    ops.pick: lambda k, *xs: selected((k, *xs), 1 + int(mp.nint(k))),
-    ops.dot: dot_reference,
-    ops.total: lambda *xs: linear(mp.fsum(xs), [1] * len(xs)),
-    ops.mean: lambda *xs: linear(mp.fsum(xs) / len(xs), [mpf(1) / len(xs)] * len(xs)),
-    ops.logsumexp: logsumexp_reference,
-}
-
-
-# --- how far what each operation gives may be from the truth
-
-BOUND = 2.0, 4.0, 4.0  # in ulp: the value, the first partials, the second partials
-
-
-def rounded_away(n, k):
-    """What float arithmetic loses of n - k when it subtracts k times 1, in units of 2^-52."""
-    left = float(n)
-    for _ in range(k):
-        left -= 1.0
-    return mp.fabs(mpf(left) - (n - k)) * 2**52
-
-
-def power_first_terms(x, n):
-    return [mp.fabs(n * x ** (n - 1)) * (1 + rounded_away(n, 1) * mp.fabs(mp.log(mp.fabs(x)))), None]
-
-
-def power_second_terms(x, n):
-    log = mp.fabs(mp.log(mp.fabs(x)))
-    once, twice = 1 + rounded_away(n, 1) * log, 1 + rounded_away(n, 2) * log
-    mixed = mp.fabs(x) ** (n - 1) * (1 + mp.fabs(n) * log) * once
-    return [[mp.fabs(n * (n - 1) * x ** (n - 2)) * twice, mixed], [mixed, None]]
-
-
-def hypot_second_terms(a, b):
-    r = mp.hypot(a, b)
-    return [[1 / r + a * a / r**3, None], [None, 1 / r + b * b / r**3]]
-
-
-def atan2_second_terms(y, x):
-    r = mp.hypot(x, y)
-    return [[None, 1 / r**2 + 2 * x * x / r**4], [1 / r**2 + 2 * y * y / r**4, None]]
-
-
-def dot_terms(*ws_xs):
-    n = len(ws_xs) // 2
-    return mp.fsum([w * x for w, x in zip(ws_xs, ws_xs[n:])] + list(ws_xs[2 * n :]), absolute=True)
-
-
-def logsumexp_terms(*xs):
-    return mp.fabs(max(xs)) + mp.fabs(logsumexp_reference(*xs)[0] - max(xs))
-
-
-def logsumexp_first_terms(*xs):
-    out, p, _ = logsumexp_reference(*xs)
-    return [p_i * (1 + mp.fabs(x) + mp.fabs(out)) for p_i, x in zip(p, xs)]
-
-
-def logsumexp_second_terms(*xs):
-    out, p, _ = logsumexp_reference(*xs)
-    n = range(len(xs))
-    return [[p[i] * ((i == j) + p[j]) * (1 + mp.fabs(xs[i]) + mp.fabs(xs[j]) + mp.fabs(out)) for j in n] for i in n]
-
-
-# (operation, order): (bound, scale). The error is counted in units of 2^-52 x scale, where the scale has
-# the form of what it measures (a number, a gradient, a Hessian); in ulp where it is None.
-ACCURACY = {
-    # the partials are formed from the rounded n - 1, and x^(n-1) turns its error by d into one by d ln x;
-    # in the mixed second partials terms of both signs meet
-    (ops.power, 1): (4.0, power_first_terms),
-    (ops.power, 2): (4.0, power_second_terms),
-    # d/da (a / r) = 1/r - a^2 / r^3 cancels where b is small
-    (ops.hypot, 2): (4.0, hypot_second_terms),
-    # d/dx (x / r^2) = 1/r^2 - 2 x^2 / r^4 cancels near the diagonals
-    (ops.atan2, 2): (4.0, atan2_second_terms),
-    # 1 - out^2 where out saturates
-    (ops.tanh, 1): (2.0, lambda x: [1]),
-    (ops.tanh, 2): (2.0, lambda x: [[2 * mp.fabs(mp.tanh(x))]]),
-    # s (1 - s) where s is near 1; relative where s is small
-    (ops.sigmoid, 1): (2.0, lambda x: [logistic(x)]),
-    (ops.sigmoid, 2): (2.0, lambda x: [[logistic(x)]]),
-    (ops.softplus, 2): (2.0, lambda x: [[logistic(x)]]),
-    # sums whose terms may cancel
-    (ops.dot, 0): (2.0, dot_terms),
-    (ops.total, 0): (2.0, lambda *xs: mp.fsum(xs, absolute=True)),
-    (ops.mean, 0): (2.0, lambda *xs: mp.fsum(xs, absolute=True) / len(xs)),
-    # m + log(sum): may cancel. exp(x - out): the error grows like |x| + |out|. p_i (1 - p_i): may cancel
-    (ops.logsumexp, 0): (2.0, logsumexp_terms),
-    (ops.logsumexp, 1): (2.0, logsumexp_first_terms),
-    (ops.logsumexp, 2): (2.0, logsumexp_second_terms),
-}
-
-
-def error(got, exact, scale):
-    """|got - exact| in units of 2^-52 x scale; without a scale in ulp, the spacing of doubles at exact."""
-    nearest = float(exact)
-    if not math.isfinite(nearest) or not math.isfinite(got):
-        return 0.0 if equal_or_both_nan(got, nearest) else inf
-    unit = mpf(math.ulp(nearest)) if scale is None else max(scale * mpf(2) ** -52, mpf(math.ulp(0.0)))
-    return float(mp.fabs(got - exact) / unit)
-
-
-def entry(table, path):
-    """table[i][j] for the path (i, j); None where the table ends before the path does."""
-    for i in path:
-        table = None if table is None else table[i]
-    return table
+# --- derivatives; how accurate they are is the matter of test_oracle.py
 
 
 @functools.cache
 def observed(op):
-    """At each sample point and 1,000 random points: (point, backward's gradient, what is got, what is true).
-
-    The last two are triples: value, gradient, Hessian.
-    """
-    r = Random(op.name)
+    """At each sample point and 1,000 random points: (point, backward's gradient, grad's)."""
     found = []
-    for point in [*POINTS[op].samples, *(POINTS[op].random(r) for _ in range(1000))]:
+    for point in random_points(op):
         xs = [Value(x) for x in point]
         out = Value.record(op, xs)
         out.backward()
-        first = grad(out, xs)
-        second = [[d.data for d in grad(g, xs)] for g in first]
-        got = out.data, [g.data for g in first], second
-        found.append((point, [x.grad for x in xs], got, REFERENCE[op](*map(mpf, point))))
+        found.append((point, [x.grad for x in xs], [g.data for g in grad(out, xs)]))
     return found
-
-
-def worst(op, order, scale):
-    """(largest error, where and what it was)."""
-    largest, message = -1.0, ""
-    for point, _, got, exact in observed(op):
-        scales = scale and scale(*map(mpf, point))
-        for path in itertools.product(range(len(point)), repeat=order):
-            g, e = entry(got[order], path), mpf(entry(exact[order], path))
-            off = error(g, e, entry(scales, path))
-            if off > largest:
-                largest = off
-                message = f"{op} {path} at {point}: got {g!r}, expected {mp.nstr(e, 20)}, off by {off:.4g} units"
-    return largest, message
-
-
-def assert_accurate(op, order):
-    bound, scale = ACCURACY.get((op, order), (BOUND[order], None))
-    off, message = worst(op, order, scale)
-    assert off <= bound, f"{message}, of which {bound} are allowed"
-
-
-@each_op
-def test_value_is_within_two_ulp_of_mpmath(op):
-    assert_accurate(op, 0)
-
-
-@each_op
-def test_first_partials_are_within_four_ulp_of_mpmath(op):
-    assert_accurate(op, 1)
-
-
-@each_op
-def test_second_partials_are_within_four_ulp_of_mpmath(op):
-    assert_accurate(op, 2)
-
-
-@pytest.mark.parametrize(("op", "order"), ACCURACY, ids=str)
-def test_a_bound_of_its_own_is_stated_only_where_the_usual_one_is_missed(op, order):
-    assert worst(op, order, None)[0] > BOUND[order]
 
 
 @each_op
 def test_grad_gives_the_gradient_of_backward_to_the_bit(op):
-    for point, gradient, got, _ in observed(op):
-        assert all(map(equal_or_both_nan, got[1], gradient)), f"{op} at {point}: {got[1]} and {gradient}"
+    for point, gradient, got in observed(op):
+        assert all(map(equal_or_both_nan, got, gradient)), f"{op} at {point}: {got} and {gradient}"
 
 
 @each_op
@@ -363,12 +108,12 @@ each_edge = pytest.mark.parametrize("edge", EDGES, ids=lambda edge: edge.text)
 
 
 def assert_value(got, expected):
-    assert same(got, expected) or (expected != 0.0 and error(got, mpf(expected), None) <= BOUND[0]), got
+    assert same(got, expected) or (expected != 0.0 and error(got, mpf(expected)) <= 2.0), got
 
 
 def assert_partials(got, expected):
     for i, (d, e) in enumerate(zip(got, expected)):
-        assert d == e if not e else error(d, mpf(e), None) <= BOUND[1], f"partial {i}: got {d!r}, expected {e!r}"
+        assert d == e if not e else error(d, mpf(e)) <= 4.0, f"partial {i}: got {d!r}, expected {e!r}"
 
 
 @each_edge
@@ -558,7 +303,6 @@ def test_every_operation_has_points_a_reference_and_edges(op):
 
 def test_there_are_no_points_references_or_edges_of_unknown_operations():
     assert set(POINTS) == set(REFERENCE) == {edge.op for edge in EDGES} == set(OPS)
-    assert {op for op, _ in ACCURACY} <= set(OPS)
 
 
 def test_names_of_operations_and_edges_are_unique():

@@ -51,6 +51,7 @@ class Op:
               only, so no Python `if` on an input.
     selects   True: a partial of exactly 0 means "not selected". Nothing at all is sent to that
               input, so an infinity that the operation did not choose cannot become 0 * inf = nan.
+              A tuple says so for each input.
     pack      turns the user's arguments (`dot(ws, xs)`) into the flat operands.
 
     >>> exp(0), maximum(1, 5, 3), dot([1, 2], [3, 4]), log(0)
@@ -65,7 +66,7 @@ class Op:
         symbol: str,
         value: Callable[..., float],
         partials: tuple[float | Callable[..., Any], ...] | Callable[..., Sequence[Any]],
-        selects: bool = False,
+        selects: bool | tuple[bool, ...] = False,
         pack: Callable[..., tuple[Any, ...]] | None = None,
     ) -> None:
         self.name, self.symbol, self.value = name, symbol, value
@@ -94,8 +95,10 @@ class Op:
             grads = [
                 None if not want else d(out, *inputs) if callable(d) else d for d, want in zip(self.partials, want_all)
             ]
-        if self.selects:
+        if self.selects is True:
             grads = [None if d.__class__ is float and d == 0.0 else d for d in grads]
+        elif self.selects:
+            grads = [None if s and d.__class__ is float and d == 0.0 else d for s, d in zip(self.selects, grads)]
         return tuple(grads)
 
     def __repr__(self) -> str:
@@ -137,7 +140,7 @@ def _power(x: float, n: float) -> float:
     except (OverflowError, ValueError):  # too large; 0 ** -n; negative ** fraction
         if x < 0.0 and n != math.floor(n):
             return nan
-        return math.copysign(inf, x) if n % 2.0 == 1.0 else inf
+        return math.copysign(inf, x) if abs(math.fmod(n, 2.0)) == 1.0 else inf  # n % 2.0 may round to 1
 
 
 def _log(x: float) -> float:
@@ -297,9 +300,9 @@ def _exponent_partial(out: Any, x: Any, n: Any) -> Any:
 
 
 def _over_square(a: Any, x: Any, y: Any) -> Any:
-    """a / (x^2 + y^2), divided twice where the square would overflow or vanish."""
+    """a / (x^2 + y^2), divided twice where the square, or its square in the derivative, would overflow or vanish."""
     r = hypot(x, y)
-    ordinary = less(1e-150, r) * less(r, 1e150)
+    ordinary = less(1e-75, r) * less(r, 1e75)
     return where(ordinary, div(a, x * x + y * y), div(div(a, r), r))
 
 
@@ -318,7 +321,7 @@ def _dot_partials(out: Any, *ws_xs: Any) -> Sequence[Any]:
 def _logsumexp_partials(out: Any, *xs: Any) -> Sequence[Any]:
     """softmax(xs). One infinite operand alone is all of the sum, though inf - inf is nan."""
     infinite = [equal(x, inf) for x in xs]
-    alone = equal(total(infinite), 1.0)
+    alone = equal(total(infinite), 1.0) * equal(out, inf)
     return [where(alone * i, 1.0, exp(x - out)) for x, i in zip(xs, infinite)]
 
 
@@ -369,10 +372,10 @@ leaky_relu = Op(
     "leaky ReLU",
     lambda x, slope: x if x > 0.0 else slope * x,
     (
-        lambda out, x, slope: _unless_nan(x, where(step(x), 1.0, slope)),
-        lambda out, x, slope: where(step(x), 0.0, x),
+        lambda out, x, slope: where(equal(x, x), where(step(x), 1.0, slope), out),
+        lambda out, x, slope: where(less(0.0, x), 0.0, x),
     ),
-    selects=True,
+    selects=(False, True),  # x counts on both sides, also where the slope is 0
 )
 
 sign: Op = Op("sign", "sign", _sign, (lambda out, x: 0.0 * out,))
@@ -396,7 +399,7 @@ clip = Op(
     "clip",
     _clip,
     (
-        lambda out, x, low, high: _unless_nan(out, equal(out, x)),
+        lambda out, x, low, high: _unless_nan(out, less_equal(low, x) * less_equal(x, high)),
         lambda out, x, low, high: _unless_nan(out, less(x, low) * equal(out, low)),
         lambda out, x, low, high: _unless_nan(out, less(high, where(less(x, low), low, x)) * equal(out, high)),
     ),

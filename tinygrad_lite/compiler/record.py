@@ -79,8 +79,10 @@ class Tracer(Value):
             args[0].demand(
                 lambda k: k in range(n), lambda k: f"pick expects a whole number from 0 to {n - 1}, got {k:g}"
             )
-        selected = SELECTED_LATER if op.selects else 1.0
-        node.local_grads = tuple([selected if isinstance(x, Value) else None for x in args])
+        selects = op.selects if isinstance(op.selects, tuple) else (op.selects,) * len(args)
+        node.local_grads = tuple(
+            [None if not isinstance(x, Value) else SELECTED_LATER if s else 1.0 for x, s in zip(args, selects)]
+        )
         return node
 
     @classmethod
