@@ -1,0 +1,111 @@
+"""The mutants that `python tests/mutation` makes, and that it tells the dead from the living."""
+
+import ast
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tinygrad_lite
+
+from .mutants import mutants
+
+HERE = Path(__file__).parent
+CORE = Path(tinygrad_lite.__file__).parent
+
+
+def changes(source):
+    return [mutant.change for mutant in mutants(source)]
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("a - b", ["a [- → +] b"]),
+        ("a * b", ["a [* → /] b", "a [* → +] b"]),
+        ("a += b", ["a [+ → -]= b", "a [+ → *]= b"]),
+        ("a < b", ["a [< → >=] b", "a [< → <=] b", "a [< → !=] b"]),
+        ("a is None", ["a is [ → not ]None"]),
+        ("a in b", ["a [ → not ]in b"]),
+        ("a and b", ["a [and → or] b", "[a and  → ]b", "a[ and b → ]"]),
+        ("not a", ["not [ → not ]a"]),
+        ("-a", ["-[ → -]a"]),
+        ("a = True", ["a = [True → False]"]),
+        ("a = 7", ["a = [7 → 8]", "a = [7 → 6]"]),
+        ("a = 1e300", []),
+        ("a['key']", ["a['[key → key_]']"]),
+        ("f(a)", ["[f(a) → pass]"]),
+        ("while a:\n    break", ["while [ → not ]a:", "[break → continue]"]),
+        ("for a in b:\n    continue", ["for a in [b → []]:", "[continue → break]"]),
+        ("def f():\n    return a", ["return [a → None]"]),
+        ("lambda: a", ["lambda: [a → None]"]),
+        ("@g\n@h\ndef f(): ...", ["[@g → ]", "[@h → ]"]),
+        ("raise TypeError('an a')", ["raise [TypeError → Exception]('an a')"]),
+        ("try:\n    a\nexcept E:\n    b", ["except [E → ()]:"]),
+        ("try:\n    a\nexcept (E, F):\n    b", ["except ([E, F → F,]):", "except (E,[ F → ]):"]),
+        ("[a for a in b if c]", ["[a for a in b[ if c → ]]"]),
+        ('"""A text."""\na: "Text" = b\nf"a text {b}"', []),
+    ],
+)
+def test_a_slip_of_each_kind_is_made(source, expected):
+    assert changes(source) == expected
+
+
+def test_every_mutant_of_a_module_is_a_program_of_its_own():
+    source = (CORE / "io.py").read_text()
+    made = [mutant.source for mutant in mutants(source)]
+    assert len(set(made) | {ast.unparse(ast.parse(source))}) == len(made) + 1 > 100
+    for text in made:
+        compile(text, "io.py", "exec")
+
+
+TOY = """
+def emptied(text):
+    while text:
+        text = text[1:]
+    return text
+"""
+TOYS_TEST = """
+from tinygrad_lite.optim import emptied
+
+def test_emptied():
+    assert emptied("abc") == ""
+"""
+REPORT = """\
+| module | mutants | killed | of these at the time limit | survived | share killed |
+|---|---|---|---|---|---|
+| optim | 4 | 3 | 1 | 1 | 75.0% |
+| all | 4 | 3 | 1 | 1 | 75.0% |
+- optim.py, line 4: `text = text[[1 → 2]:]`"""
+
+
+def test_killed_late_and_surviving_mutants_are_told_apart_and_measured_once(tmp_path):
+    files = {
+        "tinygrad_lite/__init__.py": "",
+        "tinygrad_lite/optim.py": TOY,
+        "tests/README.md": "",
+        "tests/test_optim.py": TOYS_TEST,
+        **dict.fromkeys(
+            ["tests/test_train.py", "tests/test_mistakes.py", "tests/compiler/test_training.py"],
+            "def test_nothing(): pass",
+        ),
+        "pyproject.toml": "[tool.pytest.ini_options]\naddopts = '--import-mode=importlib'",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    shutil.copytree(HERE, tmp_path / "tests" / "mutation")
+
+    def run():
+        command = [sys.executable, "tests/mutation", "optim", "--jobs", "1", "--patience", "0"]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+
+    first = run()
+    assert "4 mutants, 4 to test" in first.stderr
+    assert (first.returncode, first.stdout) == (1, REPORT + " (not in tests/README.md)\n")
+    (tmp_path / "tests" / "README.md").write_text("- `text = text[[1 → 2]:]`: only that this test can see it survive")
+    second = run()
+    assert "4 mutants, 0 to test" in second.stderr
+    assert (second.returncode, second.stdout) == (1, REPORT + "\n")
