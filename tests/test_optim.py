@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from tinygrad_lite import Value, exp, nn, ops, optim, sqrt
+from tinygrad_lite import TrainingWarning, Value, exp, nn, ops, optim, sqrt
 from tinygrad_lite.optim import SGD, Adam, AdamW, Optimizer, WeightAverage, schedules
 
 START = [1.0, -2.0, 0.5, 3.0, -0.1]
@@ -267,6 +267,16 @@ def test_what_is_no_list_of_distinct_values_is_refused(kind, params, error, mess
         kind(params, lr=0.1)
 
 
+@pytest.mark.parametrize("kind", [SGD, Adam, AdamW, SignDescent])
+@pytest.mark.parametrize(
+    ("one", "hint"), [(nn.MLP(1, [1]), "MLP: give it model.parameters()"), (Value(1.0), "Value: give it [v]")]
+)
+def test_what_is_no_list_is_refused_with_what_to_write(kind, one, hint):
+    with pytest.raises(TypeError) as caught:
+        kind(one, lr=0.1)
+    assert str(caught.value) == f"{kind.__name__} expects a list of Values, got one {hint}"
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
@@ -361,12 +371,21 @@ def test_an_optimiser_shows_the_weight_decay_it_uses(kind):
     assert kind(fresh(), lr=0.1, weight_decay=0.2).weight_decay == 0.2
 
 
+@pytest.mark.parametrize(("unreached", "named"), [(3, "parameter 3:"), (4, "parameter 3 and 1 more:")])
+def test_a_warning_names_three_parameters_and_counts_the_rest(unreached, named):
+    opt = SGD([Value(1.0) for _ in range(unreached + 1)], 0.1)
+    (opt.params[0] * 2.0).backward()
+    with pytest.warns(TrainingWarning, match=f"not made of parameter 1, parameter 2, {named} no backward"):
+        opt.step()
+
+
 # --- going on later
 
 KINDS = [
     *((kind, options) for kind, options in OPTIONS),
     (SGD, {"lr": 0.1, "momentum": 0.9, "average_gradients": 3}),
     (AdaGrad, {"lr": 0.1}),
+    (SignDescent, {"lr": 0.1}),
 ]
 
 
@@ -403,6 +422,8 @@ STATE = {"lr": 0.5, "t": 4, "state": [[1.0, 2.0]] * 5}
         (Adam(fresh()[:4], 0.1).state_dict(), ValueError, "5 parameters, got a state for 4 parameters"),
         (STATE | {"state": [[1.0, 2.0]] * 4 + [[1.0]]}, ValueError, r"for 5 parameters with \[1, 2\] numbers each"),
         (STATE | {"state": []}, ValueError, "got a state for 0 parameters"),
+        (STATE | {"state": [[1.0, 2.0]] * 6}, ValueError, "got a state for 6 parameters"),
+        (STATE | {"state": [[1.0, 2.0, 3.0]] * 5}, ValueError, r"for 5 parameters with \[3\] numbers each"),
         (STATE | {"state": [[1.0, 2.0]] * 4 + [[1.0, "2"]]}, TypeError, "one real number, got '2'"),
         (STATE | {"lr": -1.0}, ValueError, "lr is a number of at least 0, got -1.0"),
         (STATE | {"lr": None}, TypeError, "one real number, got None"),
