@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import itertools
 import math
 from typing import Any
@@ -32,7 +33,7 @@ def error_bounds(roots: list[Value], ulps: float = 4.0, strict: bool = True) -> 
     bound: dict[Any, float] = {}
     same: set[Any] = set()  # of equal bits in both evaluations
     jumps: set[Any] = set()  # a maximum or clip whose choice is not certain
-    for node in _order(roots):
+    for node in nodes_below(roots):
         if not node.args:
             bound[node] = 0.0
             same.add(node)
@@ -45,7 +46,22 @@ def error_bounds(roots: list[Value], ulps: float = 4.0, strict: bool = True) -> 
     return bound
 
 
-def _order(roots: list[Value]) -> list[Value]:
+def may_choose_otherwise(roots: list[Value], bound: dict[Value, float]) -> bool:
+    """Is there a selection below roots that another honest evaluation might make differently? Its value may be
+    certain all the same, as relu's near 0, but not its derivative."""
+    for node in nodes_below(roots):
+        xs = [x.data if isinstance(x, Value) else x for x in node.args]
+        es = [bound[x] if isinstance(x, Value) else 0.0 for x in node.args]
+        if node.op in (ops.relu, ops.leaky_relu, ops.where) and es[0] and not abs(xs[0]) > es[0]:
+            return True
+        if (node.op is ops.pick and es[0]) or (node.op in EXTREMES and not _one_wins(node, xs, es)):
+            return True
+        if node.op is ops.clip and not _apart(xs, es):
+            return True
+    return False
+
+
+def nodes_below(roots: list[Value]) -> list[Value]:
     order: dict[Value, None] = {}
     for root in roots:
         stack = [(root, False)]
@@ -66,16 +82,18 @@ def _bound(node: Value, xs: list[float], es: list[float], ulps: float, same: boo
     if op in COMPARISONS:
         return _comparison(node, xs, es, same, jumps)
     if op is ops.where:
-        chosen = 1 if xs[0] else 2
-        return inf if es[0] else es[chosen]
+        certain = not es[0] or abs(xs[0]) > es[0]
+        return es[1 if xs[0] else 2] if certain else inf
     if op is ops.pick:
         return inf if es[0] else es[1 + int(xs[0])]
-    if inf in es:
+    if inf in es or _pole_near(op, xs, es, out):
         return inf
+    if op is ops.mul and any(x == 0.0 and not e for x, e in zip(xs, es)) and out == 0.0:
+        return 0.0  # an exact zero times any number
     if op in (ops.sign, ops.step):
         return inf if es[0] and not abs(xs[0]) > es[0] else 0.0
     if op in EXTREMES:
-        if not same and op is ops.clip and not _apart([xs[0], xs[1]], es, node.args, jumps):
+        if not same and op is ops.clip and not _apart(xs, es):
             jumps.add(node)
         if not same and not _one_wins(node, xs, es):
             jumps.add(node)
@@ -107,6 +125,15 @@ def _bound(node: Value, xs: list[float], es: list[float], ulps: float, same: boo
     return carried + ulps * math.ulp(scale)
 
 
+def _pole_near(op: Any, xs: list[float], es: list[float], out: float) -> bool:
+    """Is infinity between the ends of the operands' intervals, where the ends may be finite?"""
+    if op is ops.div:
+        return bool(es[1]) and abs(xs[1]) <= es[1]
+    if op is ops.power:
+        return bool(es[0]) and abs(xs[0]) <= es[0] and not xs[1] - es[1] >= 0.0
+    return op is ops.tan and abs(out) * es[0] > 0.5  # tan x is about 1 / (distance from the pole)
+
+
 def _comparison(node: Value, xs: list[float], es: list[float], same: bool, jumps: set[Any]) -> float:
     if same or node.args[0] is node.args[1]:
         return 0.0
@@ -118,7 +145,7 @@ def _comparison(node: Value, xs: list[float], es: list[float], same: bool, jumps
     return 0.0 if difference != difference or difference > sum(es) or not any(es) else inf
 
 
-def _apart(xs: list[float], es: list[float], args: Any, jumps: set[Any]) -> bool:
+def _apart(xs: list[float], es: list[float]) -> bool:
     return abs(xs[0] - xs[1]) > es[0] + es[1] or not (es[0] or es[1])
 
 
@@ -149,3 +176,43 @@ def _sum(op: Any, xs: list[float], es: list[float], ulps: float) -> float:
         size, carried = size / n, carried / n
     bound = carried + max(ulps, float(n)) * (2.0**-52 * size + n * TINY)
     return bound if math.isfinite(bound) else inf
+
+
+class Tally:
+    """How many numbers were compared, and how many stood aside for which reason."""
+
+    def __init__(self) -> None:
+        self.counts: collections.Counter[str] = collections.Counter()
+
+    def check(
+        self, what: str, got: float, expected: float, bound: float, recipe: object, same_order: bool = True
+    ) -> None:
+        """got is expected, within a bound that is inf where two honest evaluations may differ by anything.
+
+        same_order: of the operations. In another order, (a + b) * inf and a * inf + b * inf, an inf may be a nan.
+        """
+        if bound == inf:
+            self.aside("near a jump, a pole or an overflow")
+        elif math.isfinite(expected):
+            self.counts["compared"] += 1
+            assert abs(got - expected) <= bound, (
+                f"{what}: expected {expected!r}, got {got!r}, {abs(got - expected) / max(bound, TINY):.3g} bounds away"
+                f"\n{recipe}"
+            )
+        else:
+            self.counts["not finite"] += 1
+            alike = got == expected or (got != got and expected != expected)
+            assert alike or not (same_order or math.isfinite(got)), (
+                f"{what}: expected {expected!r}, got {got!r}\n{recipe}"
+            )
+
+    def aside(self, reason: str, count: int = 1) -> None:
+        self.counts[f"aside, {reason}"] += count
+
+    def enough(self, share: float) -> None:
+        """At least this share of the numbers were finite and compared."""
+        print(self)
+        assert self.counts["compared"] >= share * self.counts.total(), self
+
+    def __repr__(self) -> str:
+        return ", ".join(f"{reason}: {count:,}" for reason, count in self.counts.most_common())
