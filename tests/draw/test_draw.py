@@ -12,7 +12,7 @@ import pytest
 from tinygrad_lite import Value, dot, draw_dot, relu, tanh
 
 HOSTILE = [
-    "<b>x</b>", 'say "hi"', "back\\slash \\n \\l", "{a|b}", "&lt;", "<script>alert(1)</script>",
+    "<b>x</b>", 'say "hi"', "back\\slash \\n \\l", "\\N \\G \\", "{a|b}", "&lt;", "<script>alert(1)</script>",
     '"><img onerror=alert(1)>', "]]>", "naïve ∂ 漢字", "a\nb", "x\x00y",
 ]  # fmt: skip
 needs_dot = pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz's dot program is not installed")

@@ -97,6 +97,7 @@ def _attributes(box: Box) -> dict[str, str]:
 
 def _html(text: str) -> str:
     """Text that an HTML-like label shows as it is: labels are data."""
-    for raw, escaped in ("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;"):
+    # a backslash twice: Graphviz puts a node's key in place of \N
+    for raw, escaped in ("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;"), ("\\", "\\\\"):
         text = text.replace(raw, escaped)
     return printable(text) or " "
