@@ -171,6 +171,14 @@ def test_a_number_that_is_not_finite_leaves_the_steps_before_it(what, step, kind
     assert_whole(opt, step, kind, compiled, histories)
 
 
+def test_a_number_that_is_not_finite_in_native_code_alone_ends_the_training(monkeypatch):
+    pytest.importorskip("llvmlite")
+    opt, loss = start("Adam")
+    monkeypatch.setattr(opt, "step", lambda: None)  # as if the engine's own step had gone well
+    histories = fails(FloatingPointError, opt, lambda x, y: sqrt(0.0 * loss(x, y)), compiled=True)
+    assert_whole(opt, 0, "Adam", True, histories)
+
+
 @every_loop
 def test_what_a_callback_changes_stays_when_it_stops_or_raises(compiled):
     for end in (lambda: True), (lambda: 1 / 0):

@@ -165,6 +165,7 @@ def _compiled_epochs(
                     trainer.blame()
                     _check_loss(trainer.last_loss, len(history.loss) + 1)
                     opt.step()  # says which gradient or parameter is not finite
+                    raise FloatingPointError("only native code made a number that is not finite: use compiled=False")
                 trainer.exact = True  # a 0 x inf may only be the quick way's: once more, with care
                 continue
             chunk = max(1, min(4 * chunk, int(steps * 0.1 / max(seconds, 1e-9))))
