@@ -291,9 +291,11 @@ def test_what_is_no_list_is_refused_with_what_to_write(kind, one, hint):
         (lambda ps: SGD(ps, 0.1, dampening=None), TypeError, "one real number, got None"),
         (lambda ps: SGD(ps, 0.1, nesterov=True), ValueError, "nesterov needs a momentum above 0 and no dampening"),
         (lambda ps: SGD(ps, 0.1, 0.9, 0.1, nesterov=True), ValueError, "nesterov needs a momentum above 0 and no"),
+        (lambda ps: SGD(ps, 0.1, 0.9, -0.1, nesterov=True), ValueError, "nesterov needs a momentum above 0 and no"),
         (lambda ps: SGD(ps, 0.1, average_gradients=0), ValueError, "number of steps, at least 1, got 0"),
         (lambda ps: SGD(ps, 0.1, average_gradients=1.5), ValueError, "number of steps, at least 1, got 1.5"),
         (lambda ps: Adam(ps, betas=(1.0, 0.9)), ValueError, r"betas\[0\] is at least 0 and below 1, got 1.0"),
+        (lambda ps: Adam(ps, betas=(1.5, 0.9)), ValueError, r"betas\[0\] is at least 0 and below 1, got 1.5"),
         (lambda ps: AdamW(ps, betas=(0.9, -0.1)), ValueError, r"betas\[1\] is at least 0 and below 1, got -0.1"),
         (lambda ps: Adam(ps, eps=-1e-8), ValueError, "eps is a number of at least 0, got -1e-08"),
         (lambda ps: Adam(ps, weight_decay=-1), ValueError, "weight_decay is a number of at least 0, got -1"),
@@ -446,13 +448,14 @@ def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(state, error, 
 # --- averages
 
 
-def test_weight_average_is_the_mean_over_the_last_steps():
+@pytest.mark.parametrize("steps", [1, 4])
+def test_weight_average_is_the_mean_over_the_last_steps(steps):
     opt = SGD(fresh(), 0.1)
-    average, path = WeightAverage(opt.params, last=4), []
+    average, path = WeightAverage(opt.params, last=steps), []
     for t in range(10):
         path += trajectory(opt, 1, start_at=t)
         average.update()
-        last = path[-4:]
+        last = path[-steps:]
         assert average.mean() == pytest.approx([sum(column) / len(last) for column in zip(*last)], rel=1e-15)
 
 
