@@ -40,7 +40,7 @@ ROOT = Path(__file__).resolve().parents[2]
 USERS = {
     "optim": ("train", "mistakes", "compiler/training"),
     "io": ("nn",),
-    "ops": ("check", "engine", "nn", "compiler/lowerings"),
+    "ops": ("oracle", "check", "engine", "nn", "compiler/lowerings"),
     "nn": ("io", "optim", "train", "mistakes", "parts", "compiler/training"),
     "engine": ("check", "nn", "optim", "train", "mistakes", "parts", "compiler/jit"),
 }

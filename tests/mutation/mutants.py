@@ -136,6 +136,8 @@ def _change(old: str, new: str, context: int = 48) -> str:
     """The line where new differs from old: "if n [== → !=] 2.0:"."""
     olds, news = old.split("\n"), new.split("\n")
     above, below = _shared(olds, news)
+    if above + below == len(news):  # what only went, shows with the line below it
+        below -= 1
     old, new = ("; ".join(map(str.strip, lines[above : len(lines) - below])) for lines in (olds, news))
     olds, news = (re.findall(r"[\d.]+(?:e-?\d+)?|\w+|[<>=!]+|.", line) for line in (old, new))
     start, end = _shared(olds, news)
