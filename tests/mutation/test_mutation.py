@@ -41,7 +41,7 @@ def changes(source):
         ("for a in b:\n    continue", ["for a in [b → []]:", "[continue → break]"]),
         ("def f():\n    return a", ["return [a → None]"]),
         ("lambda: a", ["lambda: [a → None]"]),
-        ("@g\n@h\ndef f(): ...", ["@[g; @ → ]h", "[@h; → ]def f():"]),
+        ("@g\n@h\ndef f(): ...", ["@[g; @ → ]h", "[@h;  → ]def f():"]),
         ("raise TypeError('an a')", ["raise [TypeError → Exception]('an a')"]),
         ("try:\n    a\nexcept E:\n    b", ["except [E → ()]:"]),
         ("try:\n    a\nexcept (E, F):\n    b", ["except ([E, F → F,]):", "except (E,[ F → ]):"]),
