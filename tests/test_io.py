@@ -823,3 +823,30 @@ def test_without_its_libraries_the_error_names_the_extra(function, missing, path
     with pytest.raises(ImportError, match=rf"{missing}.* is missing: pip install 'tinygrad_lite\[files\]'"):
         function(nn.Neuron(1), path)
     assert not path.exists()
+
+
+# --- limits, to the byte
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"{}", "2 bytes, header of 0;"),
+        (raw(b"{"), "9 bytes, header of 1;"),
+        (raw(b"{}")[:-1], "9 bytes, header of 2;"),
+        (b"PK\3\4" + b"\0" * 30, "is a pickle"),
+    ],
+)
+def test_a_header_that_is_none_or_ends_after_the_file_is_told_by_its_length(content, message, path):
+    path.write_bytes(content)
+    refuse(nn.Layer(2, 1, seed=0), path, message)
+
+
+def test_a_header_may_have_a_thousand_bytes_more_for_each_tensor_of_the_model(path, monkeypatch):
+    monkeypatch.setattr(tinygrad_lite.io, "_MOST_HEADER", 500)
+    text, layer = json.dumps(header()).encode(), nn.Layer(2, 1, seed=0)
+    path.write_bytes(raw(text.ljust(2501), THREE))
+    refuse(layer, path, "header of 2501;")
+    path.write_bytes(raw(text.ljust(2500), THREE))
+    load(layer, path)
+    assert layer.state_dict() == {"weight": [[1.0, 2.0]], "bias": [3.0]}
