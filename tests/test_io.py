@@ -9,6 +9,7 @@ import math
 import os
 import pickle
 import random
+import re
 import shutil
 import signal
 import stat
@@ -585,7 +586,7 @@ OTHER_MODEL = r"holds another model: expected bias \(1,\), weight \(1, 2\); got 
         (raw({"weight": entry("F64", [-1, -2], 0, 16)}, THREE[:16]), NOT_WHOLE),
         (raw({"weight": entry("F64", [2**62, 2**62], 0, 16)}, THREE[:16]), NOT_WHOLE),
         (raw({"weight": entry("F99", [1, 2], 0, 16)}, THREE[:16]), NOT_WHOLE),
-        (raw({}), OTHER_MODEL + "nothing"),
+        (raw({}), OTHER_MODEL + "nothing$"),
         (raw({"weight": entry("F64", [1, 2], 0, 16)}, THREE[:16]), OTHER_MODEL + r"weight \(1, 2\)$"),
         (
             raw({"weight": entry("F64", [2, 1], 0, 16), "bias": entry("F64", [1], 16, 24)}, THREE),
@@ -850,3 +851,31 @@ def test_a_header_may_have_a_thousand_bytes_more_for_each_tensor_of_the_model(pa
     path.write_bytes(raw(text.ljust(2500), THREE))
     load(layer, path)
     assert layer.state_dict() == {"weight": [[1.0, 2.0]], "bias": [3.0]}
+
+
+@pytest.mark.parametrize(
+    ("tensors", "message"),
+    [
+        (0, "expected nothing; got p0 ()"),
+        (6, "expected p0 (), p1 (), p2 (), p3 (), p4 (), p5 (); got nothing"),
+        (7, "expected p0 (), p1 (), p2 (), p3 (), p4 (), p5 (), ... 1 more; got nothing"),
+    ],
+)
+def test_six_tensors_are_named_and_the_rest_counted(tensors, message, path):
+    def make(n):
+        model = nn.Module()
+        vars(model).update({f"p{i}": Value(1.0) for i in range(n)})
+        return model
+
+    save(make(tensors == 0), path)
+    refuse(make(tensors), path, re.escape(message) + "$")
+
+
+@pytest.mark.parametrize(
+    ("length", "shown"),
+    [(200, "0123456789" * 20), (201, "x" + "0123456789" * 14 + "012345678...0123456789" + "0123456789" * 3)],
+)
+def test_a_name_of_up_to_200_characters_is_shown_whole(length, shown, path):
+    name = ("x" if length % 10 else "") + "0123456789" * (length // 10)
+    path.write_bytes(raw({name: entry("F64", [1, 2], 0, 16)}, THREE[:16]))
+    refuse(nn.Layer(2, 1, seed=0), path, re.escape(f"got {shown} (1, 2)") + "$")
