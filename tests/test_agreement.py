@@ -182,7 +182,7 @@ def test_random_graphs(law, blocks):
 @each_thousand
 def test_the_hessian_of_every_tenth_hundred(blocks):
     tally = Tally()
-    for recipe in block(blocks[0] + blocks[0] // 10 % 10):
+    for recipe in block(blocks[blocks[0] // 10 % len(blocks)]):  # of one leaf, of four, three, two
         the_hessian_is_the_slope_of_the_gradient_at_50_digits(recipe, tally)
     tally.enough(0.7)
 
@@ -215,23 +215,34 @@ class OneStep:
         return [apply(self.op, list(leaves))]
 
 
+@pytest.mark.xfail(strict=True, reason="the rule of power for a Value as exponent sends 0 * nan")
+def test_x_to_the_zero_is_constant_by_grad_too_where_x_is_nan():
+    x, n = Value(math.nan), Value(0.0)
+    out = x**n
+    out.backward()
+    assert (out.data, x.grad) == (1.0, 0.0)
+    assert grad(out, [x])[0].data == 0.0
+
+
 # --- peers: where PyTorch or JAX say otherwise, mpmath decides, else a row of the table of edge cases
 
 SELECTING = (ops.relu, ops.leaky_relu, ops.where, ops.maximum, ops.minimum, ops.clip, ops.pick)
 
 
-def documented(peer, recipe):
-    """Why the peer may say otherwise."""
+def documented(peer, recipe, numbers):
+    """Why the peer may say otherwise where mpmath has no answer. numbers: ours, and the peer's."""
     steps = list(recipe.trace())
-    numbers = [*recipe.point, *(x for _, xs, out in steps for x in (*xs, out))]
-    if any(x != x for x in numbers):
+    results = [*recipe.point, *(x for _, xs, out in steps for x in (*xs, out))]
+    if any(x != x for x in results):
         return "nan: what is undefined stays so"
-    if any(abs(x) == math.inf for x in numbers):
+    if any(abs(x) == math.inf for x in results):
         return "an infinity on the way"
     if peer == "torch" and any(op is ops.softplus and xs[0] > 20.0 for op, xs, _ in steps):
         return "softplus beyond the threshold"
-    if peer == "jax" and any(0.0 < abs(x) <= NORMAL for x in numbers):
+    if peer == "jax" and any(0.0 < abs(x) <= NORMAL for x in results):
         return "subnormal numbers, flushed to 0"
+    if all(map(math.isfinite, numbers)):
+        return None
     if any(op in SELECTING for op, _, _ in steps):
         return "0 x inf where nothing was selected"
     if any(op is ops.step for op, _, _ in steps):
@@ -273,7 +284,7 @@ def test_peers_agree_or_are_known_to_be_wrong(peer, blocks):
                     )
                     tally.aside("a kink, where conventions differ" if at_kink(recipe) else "decided by mpmath")
                 else:
-                    reason = documented(peer, recipe)
+                    reason = documented(peer, recipe, (node.data, got))
                     assert reason, f"{found.names[i]}: {node.data!r}, {peer} {got!r}\n{recipe}"
                     tally.aside(reason)
     tally.enough(0.9)

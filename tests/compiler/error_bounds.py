@@ -17,6 +17,11 @@ EXACT = frozenset((
     ops.add, ops.sub, ops.mul, ops.div, ops.sqrt, ops.neg, ops.abs_, ops.relu, ops.leaky_relu, ops.sign, ops.step,
     ops.equal, ops.less, ops.less_equal, ops.where, ops.clip, ops.maximum, ops.minimum, ops.pick, ops.total, ops.mean,
 ))  # fmt: skip
+# 0 only at a root, never because a result is too small
+ROOTS = frozenset((
+    ops.add, ops.sub, ops.neg, ops.abs_, ops.sqrt, ops.hypot, ops.log, ops.log1p, ops.expm1, ops.sin, ops.tan, ops.asin,
+    ops.acos, ops.atan, ops.atan2, ops.sinh, ops.tanh,
+))  # fmt: skip
 COMPARISONS = frozenset((ops.equal, ops.less, ops.less_equal))
 EXTREMES = frozenset((ops.maximum, ops.minimum, ops.clip))
 SUMS = frozenset((ops.dot, ops.total, ops.mean))
@@ -88,8 +93,8 @@ def _bound(node: Value, xs: list[float], es: list[float], ulps: float, same: boo
         return inf if es[0] else es[1 + int(xs[0])]
     if inf in es or _pole_near(op, xs, es, out):
         return inf
-    if op is ops.mul and any(x == 0.0 and not e for x, e in zip(xs, es)) and out == 0.0:
-        return 0.0  # an exact zero times any number
+    if out == 0.0 and _is_exactly_zero(op, xs, es):
+        return 0.0
     if op in (ops.sign, ops.step):
         return inf if es[0] and not abs(xs[0]) > es[0] else 0.0
     if op in EXTREMES:
@@ -123,6 +128,15 @@ def _bound(node: Value, xs: list[float], es: list[float], ulps: float, same: boo
     if same and out == 0.0 and not any(es):
         return 0.0 if op is not ops.mul else ulps * TINY
     return carried + ulps * math.ulp(scale)
+
+
+def _is_exactly_zero(op: Any, xs: list[float], es: list[float]) -> bool:
+    """Is this 0 no number that was too small to hold?"""
+    if op is ops.mul:
+        return any(x == 0.0 and not e for x, e in zip(xs, es))
+    if op in (ops.div, ops.power):
+        return xs[0] == 0.0 and not es[0]
+    return op in ROOTS and not any(es)
 
 
 def _pole_near(op: Any, xs: list[float], es: list[float], out: float) -> bool:

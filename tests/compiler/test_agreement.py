@@ -37,7 +37,7 @@ def results(recipe, leaves, second):
 
 
 def compare(recipes, tally, strict=True, second=True):
-    """All recipes compiled as one function of all leaves, then as functions of parameters."""
+    """All recipes compiled as one function of all leaves, its gradients computed inside."""
     expected = []
     for recipe in recipes:
         nodes = results(recipe, [Value(x) for x in recipe.point], second)
@@ -64,7 +64,7 @@ def compare(recipes, tally, strict=True, second=True):
 
 
 def compare_parameters(recipes, tally, strict=True):
-    """The compiler's own gradient, of parameters."""
+    """All recipes compiled as one function of parameters, with the gradient that the compiler adds."""
     parameters = [[Value(x) for x in recipe.point] for recipe in recipes]
     compiled = jit(lambda: [recipe.scalar(ps) for recipe, ps in zip(recipes, parameters)], strict=strict)
     found = compiled() if len(recipes) > 1 else [compiled.mean()]
@@ -79,7 +79,8 @@ def compare_parameters(recipes, tally, strict=True):
         got.backward()
         outputs[-1].backward()
         for i, (p, x, g) in enumerate(zip(ps, leaves, gradient)):
-            tally.check(f"backward {i}", p.grad, x.grad, 2.0 * bound[g], recipe)
+            # lanes without an example have seed 0, and 0 * inf is nan: an infinity may come out as one
+            tally.check(f"backward {i}", p.grad, x.grad, 2.0 * bound[g], recipe, same_order=False)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -97,7 +98,7 @@ def test_larger_random_graphs_agree_in_value_and_gradient(seed):
     recipes = [Recipe(r, leaves=r.randint(1, 6), nodes=r.randint(10, 30), edges=0.05) for _ in range(15)]
     compare(recipes, tally, second=False)
     compare_parameters(recipes, tally)
-    tally.enough(0.6)
+    tally.enough(0.7)
 
 
 def test_graphs_of_edge_values_agree():
@@ -122,16 +123,26 @@ def test_smooth_random_graphs_agree_in_the_default_mode(seed):
 def test_thousands_of_graphs_agree_in_value_and_gradient(blocks):
     tally = Tally()
     for b in blocks:
-        compare(block(b), tally, second=False)
+        compare(block(b), tally, strict=b // 4 % 2 == 0, second=False)
+    tally.enough(0.9)
+
+
+@pytest.mark.parametrize("b", range(4))
+def test_graphs_without_an_infinity_agree_by_the_quicker_gradient(b):
+    def is_finite(recipe):
+        return all(math.isfinite(node.data) for node in results(recipe, [Value(x) for x in recipe.point], False))
+
+    tally = Tally()  # one infinity among the results and all are computed again, with masks
+    compare_parameters([recipe for recipe in block(b)[:50] if is_finite(recipe)], tally, strict=False)
     tally.enough(0.9)
 
 
 @settings(derandomize=True, deadline=None, max_examples=40, database=None)
-@given(st.randoms(use_true_random=False), st.integers(1, 3), st.integers(1, 6))
-def test_any_graph_agrees(r, leaves, nodes):
+@given(st.randoms(use_true_random=False), st.integers(1, 3), st.integers(1, 6), st.booleans())
+def test_any_graph_agrees(r, leaves, nodes, strict):
     recipe = Recipe(r, leaves, nodes)
-    compare([recipe], Tally())
-    compare_parameters([recipe], Tally())
+    compare([recipe], Tally(), strict=strict)
+    compare_parameters([recipe], Tally(), strict=strict)
 
 
 def test_a_dot_reads_what_its_own_loop_has_just_computed():
