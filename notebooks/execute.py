@@ -7,7 +7,8 @@
 The kernel is the Python that runs this file. It sees no Graphviz, so that graphs are drawn by the project's
 own layout, and none of the reader's IPython or matplotlib settings. What a cell tagged `volatile` prints (a
 measured time, say) may change from run to run. The picture of the cell tagged `cover` is also written to
-pictures/. Needs the extra `notebooks`.
+pictures/. Last digits and pixels depend on the versions that a notebook notes as `executed_with`; the rest of
+the processor, such as the width of its vectors, makes no difference. Needs the extra `notebooks`.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ import argparse
 import base64
 import copy
 import os
+import platform
 import re
 import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -62,14 +65,21 @@ class ThisPython(AsyncKernelManager):
         return KernelSpec(argv=argv, display_name="Python 3", language="python")
 
 
-def run(path: Path) -> Any:
+def executed_with() -> str:
+    """What decides about last digits and pixels: the interpreter, the C library, and those who compute and draw."""
+    library = " ".join(platform.libc_ver()).strip() or platform.system()
+    packages = ", ".join(f"{name} {version(name)}" for name in ("numpy", "matplotlib"))
+    return f"Python {sys.version_info.major}.{sys.version_info.minor}, {platform.machine()}, {library}, {packages}"
+
+
+def run(path: Path, client_class: type[NotebookClient] = NotebookClient) -> Any:
     """The notebook at path, executed from a fresh kernel and normalised. The file stays as it is.
 
     RuntimeError names the notebook, the cell (the first is 1) and the error.
     """
     notebook = nbformat.read(path, as_version=4)
     started: list[int] = []
-    client = NotebookClient(
+    client = client_class(
         notebook,
         kernel_manager_class=ThisPython,
         kernel_name="python3",
@@ -86,6 +96,7 @@ def run(path: Path) -> Any:
             where = f"{path.name}, cell {started[-1] + 1 if started else 1} of {len(notebook.cells)}"
             details = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()
             raise RuntimeError(f"{where}: {name}\n\n{details}") from None
+    notebook.metadata["executed_with"] = executed_with()
     return normalised(notebook)
 
 
@@ -108,7 +119,8 @@ def _environment(settings: Path) -> dict[str, str]:
 def normalised(notebook: Any) -> Any:
     """A copy without what differs between two equal runs: timestamps, ids, versions, widget state."""
     notebook = copy.deepcopy(notebook)
-    notebook.metadata = nbformat.from_dict(METADATA)
+    kept = {key: notebook.metadata[key] for key in ("executed_with",) if key in notebook.metadata}
+    notebook.metadata = nbformat.from_dict(METADATA | kept)
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     for place, cell in enumerate(notebook.cells):
         cell.id = f"cell-{place:02d}"
@@ -190,8 +202,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             status = 1
             continue
         if options.check:
-            changed = changed_cells(nbformat.read(path, as_version=4), executed)
+            committed = nbformat.read(path, as_version=4)
+            changed = changed_cells(committed, executed)
             print(f"{path.name}: " + (f"outputs differ in cells {changed}" if changed else "as committed"))
+            before, now = committed.metadata.get("executed_with"), executed.metadata["executed_with"]
+            if changed and before != now:
+                print(f"  committed with {before}\n  executed with  {now}")
             status = status or int(bool(changed))
         else:
             beside = path.with_suffix(".ipynb.new")
