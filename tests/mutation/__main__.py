@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -147,41 +147,42 @@ def prepare(folder: Path, modules: list[str]) -> dict[str, list[float]]:
 
 
 def test(
-    waiting: list[tuple[str, Mutant]], folders: list[Path], seconds: dict[str, list[float]], patience: float
+    jobs: list[tuple[str, Mutant]], folders: list[Path], seconds: dict[str, list[float]], patience: float
 ) -> Iterator[tuple[str, Mutant, str, Run]]:
-    """(module, mutant, outcome, last run) of each, as they end."""
+    """(module, mutant, outcome, last run) of each, as they end: what passes its own tests waits for the others."""
+    waiting = deque((module, mutant, 0) for module, mutant in jobs)
     running: list[tuple[str, Mutant, int, Run]] = []
-    waiting, free = waiting[::-1], list(folders)
-
-    def start(module: str, mutant: Mutant, stage: int, folder: Path) -> None:
-        usual = seconds[module][stage]
-        run = Run(folder, stages(module)[stage], cpu=patience + 3.0 * usual, wall=10.0 * (patience + usual))
-        running.append((module, mutant, stage, run))
-
+    free = list(folders)
     try:
         while waiting or running:
             if waiting and free:
-                module, mutant = waiting.pop()
-                folder = free.pop()
+                module, mutant, stage = waiting.popleft()
+                folder, usual = free.pop(), seconds[module][stage]
                 path = folder / "tinygrad_lite" / f"{module}.py"
                 shutil.copy(path, folder / "unmutated")
                 path.write_text(mutant.source)
-                start(module, mutant, 0, folder)
+                run = Run(folder, stages(module)[stage], cpu=patience + 3.0 * usual, wall=10.0 * (patience + usual))
+                running.append((module, mutant, stage, run))
             for entry in running[:]:
                 module, mutant, stage, run = entry
                 if (outcome := run.outcome()) is None:
                     continue
                 running.remove(entry)
-                if outcome == "survived" and stage == 0:
-                    start(module, mutant, 1, run.folder)
-                    continue
                 shutil.copy(run.folder / "unmutated", run.folder / "tinygrad_lite" / f"{module}.py")
                 free.append(run.folder)
-                yield module, mutant, outcome, run
+                if outcome == "survived" and stage == 0:
+                    waiting.append((module, mutant, 1))
+                    tell(f"not killed by test_{module}.py", module, mutant)
+                else:
+                    yield module, mutant, outcome, run
             time.sleep(0.005)
     finally:
         for *_, run in running:
             run.stop()
+
+
+def tell(outcome: str, module: str, mutant: Mutant) -> None:
+    print(f"\r{outcome}: {module}.py:{mutant.line}: {mutant.change}", file=sys.stderr)
 
 
 def write_bytecode(yes: bool) -> None:
@@ -245,7 +246,7 @@ def main() -> int:
                 with options.results.open("a") as file:
                     file.write(json.dumps(result, ensure_ascii=False) + "\n")
                 if outcome != "killed":
-                    print(f"\r{outcome}: {module}.py:{mutant.line}: {mutant.change}", file=sys.stderr)
+                    tell(outcome, module, mutant)
                 print(f"\r{done} of {len(waiting)}", end="", file=sys.stderr, flush=True)
             print(file=sys.stderr)
     return report(modules, every, known)
