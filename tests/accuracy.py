@@ -96,7 +96,8 @@ def hypot_second(a, b):
 
 
 def atan2_second(y, x):
-    r, lost = radius(x, y), small(2 * (mp.fabs(x) + mp.fabs(y)))
+    r = radius(x, y)
+    lost = small(2 * (mp.fabs(x) + mp.fabs(y)) if 1e-75 < r < 1e75 else 2)  # where it divides once, and twice
     pure = 2 * mp.fabs(x * y) / r**4 + lost
     return [pure, 1 / r**2 + 2 * x * x / r**4 + lost, 1 / r**2 + 2 * y * y / r**4 + lost, pure]
 

@@ -249,9 +249,8 @@ def flat(triple):
 
 def as_float(x):
     """The nearest float, with the sign of a zero that stands for less than any float."""
-    if x.__class__ is float:
-        return x
-    return math.copysign(float(x), -1.0 if x < 0 else 1.0)
+    nearest = float(x)
+    return -0.0 if nearest == 0.0 > x else nearest
 
 
 def limit(op, point):
@@ -332,9 +331,9 @@ def truth(op, point):
 # --- points
 
 EDGE_NUMBERS = [sign * x for x in (
-    0.0, 5e-324, 2.225073858507201e-308, 2.2250738585072014e-308, 1e-200, 1e-160, 1e-100, 1e-8,
+    0.0, 5e-324, 2.225073858507201e-308, 2.2250738585072014e-308, 1e-200, 1e-100,
     0.5, 0.9999999999999999, 1.0, 1.0000000000000002, math.pi / 2, 2.0, 3.0, math.pi,
-    709.782712893384, 709.7827128933841, 745.1332191019411, 1e15, 2.0**53, 1e100, 1e160, 1e200,
+    709.782712893384, 709.7827128933841, 745.1332191019411, 1e15, 2.0**53, 1e100, 1e200,
     1.7976931348623157e308, inf,
 ) for sign in (1.0, -1.0)] + [nan]  # fmt: skip
 # for operations of one operand: multiples of pi/2, where they change their formula, where a result is last not 0 or inf
@@ -342,7 +341,7 @@ MORE_NUMBERS = [sign * x for x in (
     3 * math.pi / 2, 2 * math.pi, 100 * math.pi, 1e5 * math.pi / 2, 1e5, 100000.00000000001, 1e22,
     1e-20, 1e-16, 1.1102230246251565e-16, 2.0**-52, 0.1, 0.34657359027997264, 0.7071067811865475, 0.7071067811865476,
     1.4142135623730951, 19.0, 22.0, 36.7, 40.0, 710.0, 710.4758600739439, 710.475860073944, 745.1332191019412, 746.0,
-    1e154, 1.3e154, 1e78, 1e-154, 1e-78,
+    1e160, 1e154, 1.3e154, 1e78, 1e-160, 1e-154, 1e-78, 1e-8,
 ) for sign in (1.0, -1.0)]  # fmt: skip
 
 

@@ -196,44 +196,6 @@ def test_where_the_value_is_nan_every_partial_is_nan(op):
         assert all(d is not None and math.isnan(d) for d in partials), f"{op}{point} has partials {partials}"
 
 
-UNSELECTED = {  # f(x, y) does not select y, whose gradient would be 0 x inf
-    "where, first": lambda x, y: ops.where(1.0, x, ops.log(y)),
-    "where, second": lambda x, y: ops.where(0.0, ops.log(y), x),
-    "where, condition": lambda x, y: ops.where(ops.sqrt(y), 1.0, x),
-    "relu": lambda x, y: x + ops.relu(ops.log(y)),
-    "leaky_relu, slope": lambda x, y: ops.leaky_relu(x, ops.sqrt(y)),
-    "maximum": lambda x, y: ops.maximum(x, ops.log(y)),
-    "minimum": lambda x, y: ops.minimum(x, 1.0 / y),
-    "clip, operand": lambda x, y: ops.clip(ops.log(y), x, 5.0),
-    "clip, bounds": lambda x, y: ops.clip(x, ops.log(y), 1.0 / y),
-    "pick": lambda x, y: ops.pick(1, [ops.log(y), x]),
-    "equal": lambda x, y: x + ops.equal(ops.sqrt(y), 3.0),
-    "less": lambda x, y: x + ops.less(ops.sqrt(y), 3.0),
-    "less_equal": lambda x, y: x + ops.less_equal(ops.sqrt(y), 3.0),
-}
-
-
-@pytest.mark.parametrize("f", UNSELECTED.values(), ids=UNSELECTED)
-def test_nothing_at_all_is_sent_to_what_was_not_selected(f):
-    x, y = Value(2.0), Value(0.0)
-    out = f(x, y)
-    out.backward()
-    assert x.grad == 1.0
-    assert y.grad is UNREACHED
-    first = grad(out, [x, y])
-    assert [g.data for g in first] == [1.0, 0.0]
-    assert [h.data for g in first for h in grad(g, [x, y])] == [0.0, 0.0, 0.0, 0.0]
-
-
-def test_an_unselected_operand_still_hears_from_its_other_users():
-    y = Value(0.0)
-    root = ops.sqrt(y)
-    out = ops.where(0.0, root, 1.0) + root
-    out.backward()
-    assert y.grad == inf
-    assert grad(out, [y])[0].data == inf
-
-
 # where Python raises, turns complex or forgets a nan
 TRAPS = [
     (ops.exp, (710.0,), inf),
