@@ -253,9 +253,18 @@ def test_fit_tells_a_loss_that_rises_and_in_which_epoch(compiled, caught):
     assert history.loss[5] > 2 * history.loss[0]
     (warning,) = caught
     message = str(warning.message)
-    assert f"the loss rose from {history.loss[0]:.4g} in epoch 1 to {history.loss[1]:.4g} in epoch 2" in message
+    assert f"the loss rose from {history.loss[0]:.4g} in epoch 1 to {history.loss[3]:.4g} in epoch 4" in message
     assert "the learning rate of 1.5 is probably too high" in message
     assert warning.filename == __file__
+
+
+def test_a_loss_that_only_swings_is_not_called_rising(caught):
+    """As where a training with momentum goes on near its end: it overshoots, and comes back."""
+    w = Value(1e-3)
+    opt = optim.SGD([w], 0.5, momentum=0.9)
+    opt.state = [(-0.004,)]
+    history = fit(lambda x, y: (w * x) ** 2, opt, [1.0], [0.0], epochs=4, compiled=False, progress=False)
+    assert max(history.loss) > 2 * history.loss[0] and caught == []
 
 
 @pytest.mark.parametrize("compiled", [False, True])
@@ -326,6 +335,7 @@ OPT, SCORE, SCORES = optim.SGD(MODEL.parameters(), 0.1), MODEL([1, 2]), CLASSIFI
         (lambda: nn.cross_entropy(SCORES, [0, 1, 0]), TypeError, r"the class as one number, .* it is k.index\(1\)"),
         (lambda: nn.cross_entropy(SCORE, 0), TypeError, "a list of scores, one per class, .* bce_with_logits"),
         (lambda: nn.softmax(SCORE), TypeError, "softmax expects a list of scores, one per class"),
+        (lambda: Value(1.0, 5), TypeError, "the label of a Value is a string, got 5"),
         (lambda: MODEL([1, 2, 3]), ValueError, "MLP expects 2 inputs, got 3"),
         (lambda: optim.SGD(MODEL, 0.1), TypeError, r"a list of Values, got one MLP: give it model.parameters\(\)"),
         (lambda: fit(OPT, abs, X, Y, epochs=1), TypeError, r"write fit\(loss, opt, X, y, epochs=...\)"),

@@ -126,6 +126,8 @@ class Value:
     __array_ufunc__ = None  # numpy_scalar * v comes to __rmul__; array * v is refused there
 
     def __init__(self, data: Any, label: str = "") -> None:
+        if not isinstance(label, str):
+            raise TypeError(f"the label of a Value is a string, got {label!r}; a Value holds one number")
         self.data = as_float(data)
         self.grad = UNREACHED
         self.label = label

@@ -234,9 +234,10 @@ def _check_loss(value: float, epoch: int) -> None:
 
 
 def _warn_if_rising(history: History) -> bool:
-    """TrainingWarning, and True, where the loss rises and is by now twice that of the first epoch."""
+    """TrainingWarning, and True, where the loss has risen for three epochs and is twice that of the first."""
     first, now = history.loss[0], history.loss[-1]
-    rising = now - first > abs(first) and now > history.loss[-2]
+    last = history.loss[-4:]
+    rising = len(last) == 4 and last == sorted(set(last)) and now - first > abs(first)
     if rising:
         warn(
             f"the loss rose from {first:.4g} in epoch 1 to {now:.4g} in epoch {len(history.loss)}: the learning rate "
