@@ -38,11 +38,11 @@ from mutants import Mutant, mutants
 ROOT = Path(__file__).resolve().parents[2]
 # module -> who else uses it: their tests run where the module's own pass
 USERS = {
-    "optim": ("train", "mistakes", "compiler/training"),
-    "io": ("nn",),
-    "ops": ("oracle", "check", "engine", "nn", "compiler/lowerings"),
-    "nn": ("io", "optim", "train", "mistakes", "parts", "compiler/training"),
-    "engine": ("check", "nn", "optim", "train", "mistakes", "parts", "compiler/jit"),
+    "optim": ("train", "mistakes", "faults", "compiler/training"),
+    "io": ("nn", "faults"),
+    "ops": ("selection", "oracle", "check", "engine", "nn", "compiler/lowerings"),
+    "nn": ("io", "optim", "train", "mistakes", "parts", "faults", "compiler/training"),
+    "engine": ("check", "selection", "nn", "optim", "train", "mistakes", "parts", "faults", "compiler/jit"),
 }
 MEMORY = 6 << 30  # bytes of address space for one test process
 GOAL = 0.95  # of the mutants are to be killed
