@@ -472,3 +472,22 @@ def test_a_plain_number_has_no_partial():
     assert (Value(2.0) ** 3).local_grads == (12.0, None)
     assert ops.where(True, Value(1.0), 2.0).local_grads == (None, 1.0, None)
     assert ops.maximum(Value(1.0), 0.0).local_grads == (1.0, None)
+
+
+@pytest.mark.parametrize(("text", "shown"), [("x" * 78, f"'{'x' * 78}'"), ("x" * 79, f"'{'x' * 76}...")])
+def test_what_is_no_number_is_shown_in_up_to_80_characters(text, shown):
+    with pytest.raises(TypeError) as caught:
+        Value(text)
+    expected = f"Value holds one real number, got {shown} (str); for a vector write [Value(v) for v in xs]"
+    assert str(caught.value) == expected
+
+
+def test_an_array_is_no_number_though_it_holds_one_bool():
+    np = pytest.importorskip("numpy")
+    assert Value(np.bool_(True)).data == 1.0
+    with pytest.raises(TypeError, match=r"one real number, got array\(\[ True\]\)"):
+        Value(np.array([True]))
+
+
+def test_an_operand_with_a_negative_partial_is_selected():
+    assert ops.leaky_relu(Value(-2.0), -0.5).local_grads == (-0.5, None)
