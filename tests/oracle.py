@@ -294,8 +294,8 @@ def decreed(op, x, y, parts):
         if negative(x) and (x == 0.0 or math.isinf(x)) and not whole(y):
             return truth(op, (-x, y))  # where the function ends, like the square root of -0
         if y == 0.0:
-            parts[0] = 1.0  # also of nan and infinities
-            parts[1] = parts[3] = x if x != x else 0.0
+            parts[0], parts[1], parts[3] = 1.0, 0.0, 0.0  # also of nan and infinities
+            parts[4] = 0.0 if x != x else parts[4]  # the derivative of that 0
         if x == 0.0:
             parts[2] = 0.0 if y >= 0.0 else parts[0] * -inf  # 0^n is constant in n, or x^n log x
     elif op is ops.atan2 and x == 0.0:

@@ -282,9 +282,10 @@ def _one_minus_square(x: Any) -> Any:
 
 
 def _base_partial(out: Any, x: Any, n: Any) -> Any:
-    """n x^(n-1), but 0 where n is 0, also at x = 0."""
+    """n x^(n-1), but 0 where n is 0, also where x is 0 or nan."""
     if hasattr(n, "record"):
-        return _unless_nan(out, where(equal(x, 0.0) * equal(n, 0.0), 0.0, n * power(x, n - 1.0)))
+        constant = equal(n, 0.0) * equal(less(0.0, abs_(x)), 0.0)
+        return _unless_nan(out, where(constant, 0.0, n * power(x, n - 1.0)))
     if n == 0.0:  # a plain number is known: nothing to select later
         return 0.0
     slope = n * power(x, n - 1.0)
