@@ -821,3 +821,24 @@ def test_l2_of_a_model_adds_twice_the_strength_times_the_weight_to_its_gradient(
     model = nn.MLP(2, [2, 1], seed=0)
     grads = gradients(model, nn.l2(model.parameters(), 0.25))
     assert grads == [0.5 * p.data for p in model.parameters()]
+
+
+def test_a_target_that_is_a_value_is_checked_as_well():
+    with pytest.raises(ValueError, match="hinge expects the class y as -1 or 1, got 0"):
+        nn.hinge(Value(0.5), Value(0.0))
+
+
+def test_what_a_module_returns_beside_values_is_left_alone():
+    class Two(nn.Module):
+        def __call__(self, x):
+            return [2.0 * x, 3.0, "text"]
+
+    two, x = Two(), Value(1.0)
+    out = two(x)
+    assert out[0].call[0] is two and out[0].call[1] == (x,) and out[1:] == [3.0, "text"]
+
+
+def test_a_state_may_be_made_of_arrays():
+    model, twin = nn.MLP(2, [3, 1], seed=0), nn.MLP(2, [3, 1], seed=1)
+    twin.load_state_dict({name: np.array(numbers) for name, numbers in model.state_dict().items()})
+    assert twin.state_dict() == model.state_dict()

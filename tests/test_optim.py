@@ -517,3 +517,16 @@ def test_optim_offers_the_names_of_the_design():
     offered = {"SGD", "Adam", "AdamW", "schedules", "WeightAverage"}
     assert offered <= vars(optim).keys()
     assert {"constant", "step_decay", "inverse_time", "cosine", "linear"} <= vars(schedules).keys()
+
+
+def test_numbers_that_are_finite_one_by_one_are_taken_though_their_sum_is_not():
+    params = [Value(1.7e308) for _ in range(2)]
+    for p in params:
+        p.grad = 1.7e308
+    optim.SGD(params, 1e-300).step()
+    assert [p.data for p in params] == [1.7e308] * 2
+    for p in params:
+        p.grad = 1.2e308
+    opt = optim.SGD(params, 1e-300, momentum=0.5)
+    opt.step()
+    assert opt.state == [(1.2e308,)] * 2

@@ -418,3 +418,16 @@ def test_training_can_go_on_after_an_exception():
         fit(raise_at(20, loss), opt, X, Y, epochs=9, progress=False)
     assert fit(loss, opt, X, Y, epochs=2, progress=False).steps == 2
     assert opt.t == 3
+
+
+def test_inside_no_grad_nothing_can_be_learnt():
+    w = Value(1.0)
+    with no_grad(), pytest.raises(RuntimeError, match=r"inside no_grad.*nothing can be learnt"):
+        fit(lambda x, y: w * x, optim.SGD([w], 0.1), [1.0], [1.0], epochs=1, compiled=False, progress=False)
+    assert w.data == 1.0
+
+
+def test_every_is_a_number_of_epochs():
+    w = Value(1.0)
+    with pytest.raises(ValueError, match="every is a whole number of epochs, at least 1, got 0"):
+        fit(lambda x, y: w * x, optim.SGD([w], 0.1), [1.0], [1.0], epochs=1, every=0, progress=False)

@@ -21,12 +21,6 @@ FLAGS = [
 PATIENCE = 60_000  # ms until something that must happen counts as not happening
 
 
-def pytest_collection_modifyitems(items):
-    for item in items:  # run side by side, a file's tests still share one browser and one JupyterLab
-        if item.path.parent == Path(__file__).parent:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-
-
 @pytest.fixture(scope="module")  # not longer: while Playwright runs, no other test may start an event loop
 def chromium():
     """Debian's Chromium under Playwright."""
