@@ -6,6 +6,7 @@ import pytest
 TOGETHER = {"test_oracle": "op", "test_course": "run", "browser/test_notebooks": None, "browser/test_player": None}
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the marks
 def pytest_collection_modifyitems(items):
     for item in items:
         for file, parameter in TOGETHER.items():

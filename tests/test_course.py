@@ -146,10 +146,7 @@ def answering(answers):
     return Answering
 
 
-each = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in NOTEBOOKS]  # one worker, one execution
-
-
-@pytest.fixture(scope="module", params=each, ids=NOTEBOOKS)
+@pytest.fixture(scope="module", params=NOTEBOOKS)
 def run(request):
     """(name, the notebook after a run, {number of an exercise: what is said to the solution and to a wrong answer})"""
     name, notebook, answers = request.param, NOTEBOOKS[request.param], {}
