@@ -125,7 +125,7 @@ def stages(module: str) -> tuple[list[str], list[str]]:
 
 def prepare(folder: Path, modules: list[str]) -> dict[str, list[float]]:
     """A copy of the tree, and the seconds that each stage of each module takes there without a mutant."""
-    for name in ("tinygrad_lite", "tests", "pyproject.toml"):
+    for name in ("tinygrad_lite", "tests", "notebooks", "pyproject.toml"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, folder / name)
     for module in modules:  # as the mutants will be written, so that nothing else differs
