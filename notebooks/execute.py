@@ -48,10 +48,16 @@ METADATA = {
     },
 }
 # A PNG names the matplotlib that wrote it, unless told not to. log_level: only errors, because a kernel
-# that talks to its own machine need not warn that nothing is encrypted.
+# that talks to its own machine need not warn that nothing is encrypted. exec_lines: our warnings are errors, unless
+# a cell provokes one on purpose.
 IPYTHON_CONFIG = """\
 c.InlineBackend.print_figure_kwargs = {"bbox_inches": "tight", "metadata": {"Software": None}}
 c.IPKernelApp.log_level = "ERROR"
+c.InteractiveShellApp.exec_lines = [
+    "import warnings, tinygrad_lite",
+    "warnings.filterwarnings('error', category=tinygrad_lite.TrainingWarning)",
+    "del warnings, tinygrad_lite",
+]
 """
 MATPLOTLIB_CONFIG = "figure.dpi: 110\nsavefig.dpi: figure\nsvg.hashsalt: tinygrad_lite\n"
 

@@ -114,6 +114,20 @@ def test_a_failing_cell_is_named_and_the_file_stays_as_it_was(tmp_path, capsys):
     assert [p.name for p in tmp_path.iterdir()] == ["small.ipynb"]
 
 
+def test_a_training_warning_that_was_not_provoked_on_purpose_fails_the_cell(tmp_path, capsys):
+    mistake = "opt = optim.SGD([Value(1.0)], 0.1)\nopt.step()"
+    path = written(tmp_path, "from tinygrad_lite import Value, optim", mistake)
+    assert execute.main([str(path)]) == 1
+    assert "small.ipynb, cell 2 of 2: TrainingWarning: no backward pass" in capsys.readouterr().err
+    on_purpose = (
+        "import warnings\nwith warnings.catch_warnings(record=True):\n    warnings.simplefilter('always')\n    "
+    )
+    path = written(
+        tmp_path, "from tinygrad_lite import Value, optim", on_purpose + "optim.SGD([Value(1.0)], 0.1).step()"
+    )
+    assert execute.main([str(path)]) == 0
+
+
 def test_an_unknown_name_lists_the_notebooks_there_are(capsys):
     with pytest.raises(SystemExit):
         execute.main(["no_such_notebook"])
