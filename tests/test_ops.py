@@ -498,3 +498,15 @@ def test_an_array_is_no_number_though_it_holds_one_bool():
 
 def test_an_operand_with_a_negative_partial_is_selected():
     assert ops.leaky_relu(Value(-2.0), -0.5).local_grads == (-0.5, None)
+
+
+SYMBOLS = {
+    "add": "+", "sub": "-", "mul": "*", "div": "/", "power": "**", "equal": "==", "less": "<", "less_equal": "<=",
+    "relu": "ReLU", "leaky_relu": "leaky ReLU", "maximum": "max", "minimum": "min", "total": "sum",
+}  # fmt: skip
+
+
+@each_op
+def test_a_drawing_prints_the_usual_symbol_or_the_name(op):
+    assert op.symbol == SYMBOLS.get(op.name, op.name)
+    assert getattr(ops, {"abs": "abs_"}.get(op.name, op.name)) is op
