@@ -87,6 +87,7 @@ def test_killed_late_and_surviving_mutants_are_told_apart_and_measured_once(tmp_
         "tinygrad_lite/__init__.py": "",
         "tinygrad_lite/optim.py": TOY,
         "tests/README.md": "",
+        "notebooks/README.md": "",
         "tests/test_optim.py": TOYS_TEST,
         **{f"tests/{user}.py": "def test_nothing(): pass" for user in USERS},
         "pyproject.toml": "[tool.pytest.ini_options]\naddopts = '--import-mode=importlib'",
