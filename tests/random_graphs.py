@@ -129,6 +129,4 @@ def _thousands(graphs: str) -> list[range]:
     return [blocks[start : start + 10] for start in range(0, len(blocks), 10)]
 
 
-# blocks to compare in one test; to compile a graph takes ten times as long as all else
-THOUSANDS = _thousands(os.environ.get("GRAPHS", "5000"))
-COMPILED = _thousands(os.environ.get("GRAPHS", "2000"))
+THOUSANDS = _thousands(os.environ.get("GRAPHS", "5000"))  # blocks to compare in one test
