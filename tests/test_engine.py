@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 import threading
+import weakref
 from fractions import Fraction
 
 import pytest
@@ -24,6 +25,7 @@ from tinygrad_lite import (
     mean,
     nn,
     no_grad,
+    ops,
     pick,
     relu,
     sqrt,
@@ -323,6 +325,25 @@ def test_sum_from_zero_and_format_and_repr():
     assert f"{xs[0]:.3f}" == "1.500"
     assert repr(Value(2.0, label="a")) == "Value(data=2.0, grad=0.0, label='a')"
     assert f"{xs[0]}" == repr(xs[0])
+
+
+def test_only_the_user_names_a_value():
+    x, y = Value(2.0), Value(3.0, label="y")
+    made = [x, -x, x.exp(), x + y, x + 1.0, 1.0 + x, ops.maximum(x, y), *affine([[x]], [y], [x])]
+    assert {node.label for node in made} == {""}
+
+
+def test_a_saturated_unit_sends_a_gradient_of_0_and_an_unselected_operand_none():
+    assert Value(1000.0).tanh().local_grads == (0.0,)
+    assert Value(-1.0).relu().local_grads == (None,)
+
+
+def test_a_value_can_be_watched_until_it_is_gone():
+    x = Value(1.0)
+    watched = weakref.ref(x)
+    assert watched() is x
+    del x
+    assert watched() is None
 
 
 def test_arithmetic_is_ieee_and_never_raises():

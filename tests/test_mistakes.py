@@ -328,12 +328,20 @@ OPT, SCORE, SCORES = optim.SGD(MODEL.parameters(), 0.1), MODEL([1, 2]), CLASSIFI
     ("mistake", "error", "says"),
     [
         (lambda: nn.hinge(SCORE, 0), ValueError, r"the class y as -1 or 1, got 0; for labels 0 and 1 write 2 \* y - 1"),
-        (lambda: nn.hinge(SCORES, 1), TypeError, "one score, got a list of 3; for several classes cross_entropy"),
+        (
+            lambda: nn.hinge(SCORES, 1),
+            TypeError,
+            "hinge expects one score, got a list of 3; for several classes cross_entropy",
+        ),
         (lambda: nn.bce_with_logits(SCORE, -1), ValueError, r"got -1; for labels -1 and 1 write \(y \+ 1\) / 2"),
         (lambda: nn.bce_with_logits(SCORES, 1), TypeError, "bce_with_logits expects one score, got a list of 3"),
         (lambda: nn.cross_entropy(SCORES, 3), ValueError, "cross_entropy expects a class from 0 to 2, got 3"),
         (lambda: nn.cross_entropy(SCORES, [0, 1, 0]), TypeError, r"the class as one number, .* it is k.index\(1\)"),
-        (lambda: nn.cross_entropy(SCORE, 0), TypeError, "a list of scores, one per class, .* bce_with_logits"),
+        (
+            lambda: nn.cross_entropy(SCORE, 0),
+            TypeError,
+            "cross_entropy expects a list of scores, one per class, .* bce_with_logits",
+        ),
         (lambda: nn.softmax(SCORE), TypeError, "softmax expects a list of scores, one per class"),
         (lambda: Value(1.0, 5), TypeError, "the label of a Value is a string, got 5"),
         (lambda: MODEL([1, 2, 3]), ValueError, "MLP expects 2 inputs, got 3"),

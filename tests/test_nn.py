@@ -93,6 +93,7 @@ def test_micrograds_classes_and_attributes_are_there():
     assert all(isinstance(v, Value) for v in [*first.w, first.b])
     assert [len(part.parameters()) for part in (neuron, layer, model)] == [3, 9, 337]
     assert first.nonlin and not model.layers[-1].neurons[0].nonlin
+    assert nn.Neuron(2, "leaky_relu").nonlin
 
 
 @pytest.mark.parametrize("part", [nn.Neuron(2, nonlin=False, seed=0), nn.Layer(2, 1, nonlin=False, seed=0)], ids=repr)
@@ -111,6 +112,37 @@ def test_zero_grad_forgets_every_gradient():
 
 
 # --- parameters and their names
+
+
+class Tagged:
+    """Not a module: a base that a user's own module may have besides."""
+
+    def __init_subclass__(cls, tag="none", **options):
+        super().__init_subclass__(**options)
+        cls.tag = tag
+
+
+def test_a_module_may_have_another_base_with_class_options_of_its_own():
+    class Both(nn.Module, Tagged, tag="mine"):
+        def __call__(self, x):
+            """Doubles x."""
+            return 2.0 * x
+
+    assert (Both.tag, Both.__call__.__doc__, Both.__call__.__name__) == ("mine", "Doubles x.", "__call__")
+    assert Both()(Value(3.0)).data == 6.0
+
+
+def test_the_whole_model_comes_first_among_its_modules_and_has_an_empty_path():
+    model = nn.MLP(2, [1], seed=0)
+    assert list(model.named_modules()) == [
+        ("", model), ("layers.0", model.layers[0]), ("layers.0.neurons.0", model.layers[0].neurons[0]),
+    ]  # fmt: skip
+
+
+def test_an_empty_list_is_no_tensor():
+    part = nn.Neuron(1, seed=0)
+    part.memory = []
+    assert set(part.state_dict()) == {"w", "b"}
 
 
 class Nested(nn.Module):
@@ -541,6 +573,11 @@ def test_the_spread_follows_each_layers_own_inputs():
     assert np.std([numbers(n.w) for n in wide.layers[1].neurons]) == pytest.approx(0.05, rel=0.1)
 
 
+def test_a_neuron_alone_counts_as_one_output():
+    (w,) = nn.Neuron(1, init="xavier_uniform", seed=0).w
+    assert w.data == random.Random(0).uniform(-1.0, 1.0) * math.sqrt(6.0 / (1 + 1))
+
+
 def test_the_default_is_lecun_normal():
     assert snapshot(nn.MLP(2, [3], seed=1)) == snapshot(nn.MLP(2, [3], seed=1, init="lecun_normal"))
 
@@ -650,6 +687,7 @@ CLOSED_FORMS = [
     ("cross entropy of one class", lambda a: nn.cross_entropy([a], 0), [7.0], 0.0, [0.0]),
     ("softmax", lambda a, b: nn.softmax([a, b])[0], [0.3, 0.0], S, [S * (1 - S), -S * (1 - S)]),
     ("l1", lambda a, b, c: nn.l1([a, b, c], 0.5), [2.0, -3.0, 0.0], 2.5, [0.5, -0.5, 0.0]),
+    ("l1 of strength 1", lambda a, b, c: nn.l1([a, b, c]), [2.0, -3.0, 0.0], 5.0, [1.0, -1.0, 0.0]),
     ("l2", lambda a, b: nn.l2([a, b], 0.5), [2.0, -3.0], 6.5, [2.0, -3.0]),
     ("l2 of a generator", lambda a, b: nn.l2(p for p in (a, b)), [2.0, -3.0], 13.0, [4.0, -6.0]),
 ]  # fmt: skip

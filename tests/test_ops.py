@@ -485,7 +485,9 @@ def test_a_plain_number_has_no_partial():
 def test_what_is_no_number_is_shown_in_up_to_80_characters(text, shown):
     with pytest.raises(TypeError) as caught:
         Value(text)
-    expected = f"Value holds one real number, got {shown} (str); for a vector write [Value(v) for v in xs]"
+    expected = (
+        f"Value holds one real number, got {shown} (str); for a text that holds a number write Value(float(text))"
+    )
     assert str(caught.value) == expected
 
 

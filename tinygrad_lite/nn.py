@@ -350,7 +350,7 @@ def accuracy(outputs: Sequence[Any], targets: Sequence[Any]) -> float:
         raise ValueError(f"accuracy expects as many outputs as targets, got {len(outputs)} and {len(targets)}")
     right = 0
     for output, target in zip(outputs, targets):
-        if isinstance(output, Value) or not hasattr(output, "__len__"):
+        if not hasattr(output, "__len__"):
             right += (output > 0) == (target > 0)
         else:
             numbers = [z.data if isinstance(z, Value) else z for z in output]
@@ -379,8 +379,6 @@ def _walk(path: str, part: Any, entered: set[int], kind: type) -> Iterator[tuple
         entered.add(id(part))
     if isinstance(part, kind):
         yield path, part
-    if isinstance(part, Value):
-        return
     inside: Iterable[tuple[Any, Any]] = ()
     if isinstance(part, Module):
         inside = vars(part).items()
@@ -410,7 +408,7 @@ def _is_tensor(part: Any) -> bool:
 
 
 def _flat(tensor: Any) -> Iterator[Any]:
-    if not isinstance(tensor, Value) and hasattr(tensor, "tolist"):  # NumPy's and PyTorch's
+    if hasattr(tensor, "tolist"):  # NumPy's and PyTorch's
         tensor = tensor.tolist()
     if isinstance(tensor, (list, tuple)):
         for part in tensor:

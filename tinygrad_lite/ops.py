@@ -33,8 +33,11 @@ def as_float(x: Any) -> float:
                 if isinstance(x, int)
                 else f"a float holds at most 1.8e308, got {type(x).__name__}; scale it first"
             ) from None
-    hint = "for a constant copy of a Value write Value(v.data)"
-    if not hasattr(x, "record"):
+    if hasattr(x, "record"):
+        hint = "for a constant copy of a Value write Value(v.data)"
+    elif isinstance(x, str):
+        hint = "for a text that holds a number write Value(float(text))"
+    else:
         hint = "for a vector write [Value(v) for v in xs]"
     shown = repr(x)
     shown = shown if len(shown) <= 80 else shown[:77] + "..."

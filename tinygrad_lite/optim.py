@@ -86,7 +86,7 @@ class Optimizer:
         results = [self.update(p.data, p.grad, lr, t, *state) for p, state in zip(self.params, self.state)]
         numbers = [r[0] for r in results]
         state = [r[1:] for r in results] if self.state_size else self.state
-        if not math.isfinite(sum(numbers)) or (self.state_size and not math.isfinite(sum(map(sum, state)))):
+        if not math.isfinite(sum(numbers)) or not math.isfinite(sum(map(sum, state))):
             self._refuse_results(results)
         self._look_for_mistakes()
         self.commit(numbers, state, self.t + 1)
@@ -174,7 +174,7 @@ class Optimizer:
             )
         numbers = [tuple(map(ops.as_float, s)) for s in state["state"]]
         t, lr = int(state["t"]), _not_negative("lr", state["lr"])
-        _assign([self] * 3, ["_lr", "t", "state"], [lr, t, numbers])
+        _assign([self, self, self], ["_lr", "t", "state"], [lr, t, numbers])
 
     def _names(self, which: list[int]) -> str:
         more = f" and {len(which) - 3} more" if len(which) > 3 else ""
@@ -221,12 +221,12 @@ class SGD(Optimizer):
             return (p - lr * g,)
         if self.weight_decay:
             g = g + self.weight_decay * p
-        velocity, before = (state[:1], state[1:]) if self.momentum else ((), state)
+        velocity, *before = state if self.momentum else (0.0, *state)
         if before:  # the last T - 1 gradients, newest first
-            before, g = (g, *before[:-1]), ops.total((g, *before)) / ops.minimum(t, self.average_gradients)
+            before, g = [g, *before[:-1]], ops.total((g, *before)) / ops.minimum(t, self.average_gradients)
         if not self.momentum:
             return (p - lr * g, *before)
-        v = self.momentum * velocity[0] + (1.0 - self.dampening) * g
+        v = self.momentum * velocity + (1.0 - self.dampening) * g
         move = g + self.momentum * v if self.nesterov else v
         return (p - lr * move, v, *before)
 
