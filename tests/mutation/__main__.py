@@ -23,7 +23,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +51,9 @@ GOAL = 0.95  # of the mutants are to be killed
 class Run:
     """One process that runs tests in a copy of the tree."""
 
-    def __init__(self, folder: Path, tests: list[str], cpu: float, wall: float) -> None:
+    def __init__(self, folder: Path, tests: list[str], cpu: float, wall: float, first: Iterable[str] = ()) -> None:
         self.folder, self.start, self.deadline = folder, time.monotonic(), time.monotonic() + wall
+        self.place = {name: i for i, name in enumerate(first)}
         shutil.rmtree(folder / "tmp", ignore_errors=True)
         (folder / "tmp").mkdir(exist_ok=True)
         self.killer = folder / "killer"
@@ -87,6 +88,9 @@ class Run:
         hypothesis.settings.load_profile("mutation")
         imported_before = "ignore::pytest.PytestAssertRewriteWarning"
         return int(pytest.main(["-x", "-q", "-W", imported_before, *tests], plugins=[self]))
+
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        items.sort(key=lambda item: self.place.get(item.nodeid, len(self.place)))
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         if report.failed:
@@ -147,9 +151,17 @@ def prepare(folder: Path, modules: list[str]) -> dict[str, list[float]]:
 
 
 def test(
-    jobs: list[tuple[str, Mutant]], folders: list[Path], seconds: dict[str, list[float]], patience: float
+    jobs: list[tuple[str, Mutant]],
+    folders: list[Path],
+    seconds: dict[str, list[float]],
+    patience: float,
+    killers: list[str],
 ) -> Iterator[tuple[str, Mutant, str, Run]]:
-    """(module, mutant, outcome, last run) of each, as they end: what passes its own tests waits for the others."""
+    """(module, mutant, outcome, last run) of each, as they end: what passes its own tests waits for the others.
+
+    killers: the tests that killed mutants before, oldest first. They are tried first, the last one before all:
+    neighbours tend to die of the same test.
+    """
     waiting = deque((module, mutant, 0) for module, mutant in jobs)
     running: list[tuple[str, Mutant, int, Run]] = []
     free = list(folders)
@@ -161,7 +173,13 @@ def test(
                 path = folder / "tinygrad_lite" / f"{module}.py"
                 shutil.copy(path, folder / "unmutated")
                 path.write_text(mutant.source)
-                run = Run(folder, stages(module)[stage], cpu=patience + 3.0 * usual, wall=10.0 * (patience + usual))
+                run = Run(
+                    folder,
+                    stages(module)[stage],
+                    cpu=patience + 3.0 * usual,
+                    wall=10.0 * (patience + usual),
+                    first=dict.fromkeys(reversed(killers)),
+                )
                 running.append((module, mutant, stage, run))
             for entry in running[:]:
                 module, mutant, stage, run = entry
@@ -174,6 +192,7 @@ def test(
                     waiting.append((module, mutant, 1))
                     tell(f"not killed by test_{module}.py", module, mutant)
                 else:
+                    killers.append(run.killer.read_text())
                     yield module, mutant, outcome, run
             time.sleep(0.005)
     finally:
@@ -237,7 +256,9 @@ def main() -> int:
             for folder in folders[1:]:
                 shutil.copytree(folders[0], folder)
             write_bytecode(False)
-            for done, (module, mutant, outcome, run) in enumerate(test(waiting, folders, seconds, options.patience), 1):
+            killers = [result["by"] for result in known.values()]
+            tested = test(waiting, folders, seconds, options.patience, killers)
+            for done, (module, mutant, outcome, run) in enumerate(tested, 1):
                 result = {
                     "module": module, "line": mutant.line, "change": mutant.change, "outcome": outcome,
                     "by": run.killer.read_text(), "mutant": digest(mutant.source), "tree": tree,
