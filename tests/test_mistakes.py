@@ -192,6 +192,17 @@ def test_an_update_that_makes_a_new_value_is_told(sign, caught):
     assert (w.data, p.data) == (2.0, 1.6)
 
 
+def test_an_update_of_many_parameters_is_told_once():
+    model, _ = line_of_my_model()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        for _ in range(2):
+            mean_loss(model).backward()
+            for p in model.parameters():
+                p -= 0.1 * p.grad
+    assert "leave slope=" in told(caught, "p -= 0.1 * p.grad")
+
+
 def test_adding_up_in_place_is_no_update(caught):
     total, w = Value(0.0), Value(2.0)
     for _ in range(2):
@@ -288,6 +299,13 @@ def test_a_training_that_goes_well_says_nothing(caught):
     assert caught == []
 
 
+def test_fit_says_what_is_wrong_with_a_loss_before_it_tells_that_it_cannot_be_compiled(caught):
+    _, opt = line_of_my_model()
+    with pytest.raises(TypeError, match=r"loss\(x, y\) must return one Value, got 1.0"):
+        fit(lambda x, y: 1.0, opt, X, Y, epochs=1, progress=False)
+    assert caught == []
+
+
 # --- the standard filters
 
 
@@ -315,6 +333,27 @@ def test_a_warning_comes_once_per_place_and_is_silenced_by_the_standard_filter(l
     )
     assert done.stderr.count("TrainingWarning: parameter 0 ('w') still held the gradient of the last step") == times
     assert done.stderr.count("training.py:9:") == times and ("opt.step()" in done.stderr) == bool(times)
+
+
+def test_another_mistake_or_another_place_is_told_too():
+    v, w = Value(1.0, "v"), Value(1.0, "w")
+    opt = optim.SGD([v, w], 0.1)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        for i in range(4):
+            if i:
+                (w * w if i == 1 else v * w).backward()
+            opt.step()
+        (v * w).backward()
+        opt.step()
+    said = [str(warning.message).partition(":")[0] for warning in caught]
+    assert said == [
+        "no backward pass has reached a parameter since the last step",
+        "the loss is not made of parameter 0 ('v')",
+        "parameter 1 ('w') still held the gradient of the last step, and backward added to it",
+        "parameter 0 ('v'), parameter 1 ('w') still held the gradient of the last step, and backward added to it",
+    ]
+    assert len({warning.lineno for warning in caught}) == 2
 
 
 # --- errors that say what to write

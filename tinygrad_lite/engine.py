@@ -213,8 +213,9 @@ class Value:
     def _look_for_an_update(self, other: Any) -> None:
         if self.grad and not self.args and not isinstance(other, Value):
             warn(
+                "update in place",
                 f"+= and -= make a new Value and leave {_name(self)} as it is, in its model and its optimiser: "
-                "write p.data -= lr * p.grad"
+                "write p.data -= lr * p.grad",
             )
 
     def leaky_relu(self, slope: Any = 0.1) -> Value:

@@ -16,9 +16,16 @@ class TrainingWarning(UserWarning):
     """
 
 
-def warn(message: str) -> None:
-    """A TrainingWarning at the user's line."""
-    _, depth = _user_frame()
+_first: dict[tuple[str, int, str], str] = {}  # (file, line, mistake) -> what was said there first
+
+
+def warn(mistake: str, message: str) -> None:
+    """A TrainingWarning at the user's line; the same mistake there is no news when it names another parameter."""
+    frame, depth = _user_frame()
+    shown = frame.f_globals.setdefault("__warningregistry__", {})  # the standard filters' notes
+    first = _first.setdefault((frame.f_code.co_filename, frame.f_lineno, mistake), message)
+    if shown.get((first, TrainingWarning, frame.f_lineno)):
+        shown[message, TrainingWarning, frame.f_lineno] = True
     warnings.warn(message, TrainingWarning, stacklevel=depth)
 
 

@@ -112,22 +112,25 @@ class Optimizer:
             self.warn_unreached(unreached)
         if kept := [i for i, (began, spent) in enumerate(zip(before, self._spent)) if spent and began is spent]:
             warn(
+                "zero_grad",
                 f"{self._names(kept)} still held the gradient of the last step, and backward added to it: call "
-                "zero_grad() before backward(), or step(accumulate=True) where that is meant"
+                "zero_grad() before backward(), or step(accumulate=True) where that is meant",
             )
 
     def warn_unreached(self, which: list[int]) -> None:
         """TrainingWarning about the parameters at these places, which are not in the loss's graph."""
         if len(which) == len(self.params):
             warn(
+                "no backward",
                 "no backward pass has reached a parameter since the last step: call loss.backward() before step(), "
-                "on a loss made of these parameters themselves, not of their .data and not under no_grad()"
+                "on a loss made of these parameters themselves, not of their .data and not under no_grad()",
             )
         else:
             warn(
+                "unreached",
                 f"the loss is not made of {self._names(which)}: no backward pass reaches it. Leave it out where that "
                 "is meant; p = p - lr * p.grad makes a new Value, which the optimiser does not know: write "
-                "p.data -= lr * p.grad"
+                "p.data -= lr * p.grad",
             )
 
     def _refuse_gradients(self) -> None:

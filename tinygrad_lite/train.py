@@ -77,8 +77,8 @@ def fit(
     history, start = History(), time.perf_counter()
     trainer = _trainer(compiled, loss, opt, X, y, size, seed, penalty, tol)
     bar = _progress_bar(epochs, progress)
-    if trainer is None:
-        loop = _eager_epochs(loss, opt, X, y, size, seed, schedule, penalty, tol, epochs, history)
+    if isinstance(trainer, str):
+        loop = _eager_epochs(loss, opt, X, y, size, seed, schedule, penalty, tol, epochs, history, trainer)
     else:
         loop = _compiled_epochs(trainer, opt, epochs, -(-len(X) // size), schedule, every, history)
     rising = False
@@ -102,9 +102,9 @@ def fit(
 
 def _eager_epochs(
     loss: Any, opt: Optimizer, X: Sequence[Any], y: Sequence[Any], size: int, seed: int, schedule: Any, penalty: Any,
-    tol: float | None, epochs: int, history: History,
+    tol: float | None, epochs: int, history: History, why: str,
 ) -> Generator[int]:  # fmt: skip
-    """Yields the number of each epoch when it is done."""
+    """Yields the number of each epoch when it is done. why: no compiler, though one is installed, or ""."""
     order, state = list(range(len(X))), seed
     for epoch in range(1, epochs + 1):
         if size < len(X):
@@ -116,6 +116,9 @@ def _eager_epochs(
                 opt.lr = schedule(opt.t)
             value = _objective(loss, [X[i] for i in chosen], [y[i] for i in chosen], penalty)
             _check_loss(value.data, epoch)
+            if why:  # told where it is all that is wrong
+                warn("no compiler", f"fit runs without the compiler: {why}")
+                why = ""
             opt.zero_grad()
             value.backward()
             before = [p.data for p in opt.params] if tol is not None else []
@@ -202,12 +205,12 @@ def _rates(opt: Optimizer, schedule: Any, first: int, steps: int) -> tuple[Any, 
     return np.array(rates), []
 
 
-def _trainer(compiled: bool | None, loss: Any, opt: Optimizer, X: Any, y: Any, *options: Any) -> Trainer | None:
-    """The native loop, or None where the engine is to do it."""
+def _trainer(compiled: bool | None, loss: Any, opt: Optimizer, X: Any, y: Any, *options: Any) -> Trainer | str:
+    """The native loop; where the engine is to do it, why, or "" where that is meant."""
     if compiled is False:
-        return None
+        return ""
     if compiled is None and not (importlib.util.find_spec("llvmlite") and importlib.util.find_spec("numpy")):
-        return None
+        return ""
     try:
         from .compiler.training import Trainer
     except ImportError:
@@ -217,8 +220,7 @@ def _trainer(compiled: bool | None, loss: Any, opt: Optimizer, X: Any, y: Any, *
     except (TypeError, ValueError, NotImplementedError) as error:
         if compiled:
             raise
-        warn(f"fit runs without the compiler: {error}")
-        return None
+        return str(error)
 
 
 def _no_move(tol: float, step: int) -> str:
@@ -240,8 +242,9 @@ def _warn_if_rising(history: History) -> bool:
     rising = len(last) == 4 and last == sorted(set(last)) and now - first > abs(first)
     if rising:
         warn(
+            "rising loss",
             f"the loss rose from {first:.4g} in epoch 1 to {now:.4g} in epoch {len(history.loss)}: the learning rate "
-            f"of {history.lr[-1]:g} is probably too high, try a tenth; doctor(model, loss, X, y, opt) looks closer"
+            f"of {history.lr[-1]:g} is probably too high, try a tenth; doctor(model, loss, X, y, opt) looks closer",
         )
     return rising
 
