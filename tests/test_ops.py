@@ -13,7 +13,7 @@ import pytest
 
 import tinygrad_lite
 from tinygrad_lite import OPS, Op, Value, grad, hessian, ops
-from tinygrad_lite.engine import UNREACHED
+from tinygrad_lite.engine import UNREACHED, topological_order
 
 from .accuracy import error
 from .edge_table import EDGES, POINTS, inf, nan
@@ -67,6 +67,16 @@ def test_closed_forms_of_the_reference_agree_with_mpmath_diff(op):
             for j in n:
                 orders = tuple(int(k == i) + int(k == j) for k in n)
                 assert mp.almosteq(mp.diff(value, x, orders), hessian[i][j], 1e-20, 1e-20)
+
+
+@each_op
+def test_value_and_partials_are_about_right_at_the_sample_points(op):
+    for point in POINTS[op].samples:
+        value, gradient, _ = REFERENCE[op](*map(mpf, point))
+        out = Value.record(op, [Value(x) for x in point])
+        partials = [d or 0.0 for d in out.local_grads]  # None: not selected
+        for got, true in zip([out.data, *partials], [value, *gradient], strict=True):
+            assert mp.almosteq(got, true, 1e-14, 1e-14), f"{op} at {point}"
 
 
 def test_the_square_is_x_times_x_to_the_bit():
@@ -496,6 +506,13 @@ def test_an_array_is_no_number_though_it_holds_one_bool():
     assert Value(np.bool_(True)).data == 1.0
     with pytest.raises(TypeError, match=r"one real number, got array\(\[ True\]\)"):
         Value(np.array([True]))
+
+
+@pytest.mark.parametrize("n", [2.0, 0.5, -1.0])
+def test_the_derivative_of_a_power_is_a_product_and_a_power_where_it_needs_no_more(n):
+    x = Value(3.0)
+    (slope,) = grad(x**n, [x])
+    assert [node.op.name for node in topological_order(slope) if node.op] == ["power", "mul"]
 
 
 def test_an_operand_with_a_negative_partial_is_selected():

@@ -41,8 +41,8 @@ USERS = {
     "optim": ("train", "mistakes", "faults", "compiler/training"),
     "io": ("nn", "faults"),
     "ops": ("selection", "oracle", "check", "engine", "nn", "compiler/lowerings"),
-    "nn": ("io", "optim", "train", "mistakes", "parts", "faults", "compiler/training"),
-    "engine": ("check", "selection", "nn", "optim", "train", "mistakes", "parts", "faults", "compiler/jit"),
+    "nn": ("io", "optim", "train", "mistakes", "parts", "compiler/training"),
+    "engine": ("check", "selection", "nn", "optim", "train", "mistakes", "parts", "compiler/jit"),
 }
 MEMORY = 6 << 30  # bytes of address space for one test process
 GOAL = 0.95  # of the mutants are to be killed
