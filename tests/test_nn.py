@@ -13,6 +13,7 @@ import pytest
 
 import tinygrad_lite
 from tinygrad_lite import Value, dot, nn, no_grad, total
+from tinygrad_lite.engine import topological_order
 
 ROOT = Path(tinygrad_lite.__file__).parents[1]
 
@@ -534,6 +535,7 @@ def test_a_users_value_class_goes_through_a_network():
 def test_the_summary_names_every_layer_and_counts_its_parameters():
     lines = repr(nn.MLP(64, [32, 10], activation="tanh")).splitlines()
     assert [line.split()[-1] for line in lines[1:]] == ["2,080", "330", "2,410"]
+    assert lines[0] == "MLP" and len(lines) == 4
     assert "layers.0" in lines[1] and "Layer(64, 32, activation='tanh')" in lines[1]
     assert repr(Nested()) == "Nested(15 parameters)"
 
@@ -691,6 +693,20 @@ CLOSED_FORMS = [
     ("l2", lambda a, b: nn.l2([a, b], 0.5), [2.0, -3.0], 6.5, [2.0, -3.0]),
     ("l2 of a generator", lambda a, b: nn.l2(p for p in (a, b)), [2.0, -3.0], 13.0, [4.0, -6.0]),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("loss", "operations"),
+    [
+        (lambda z: nn.mse(z, 1.0), ["sub", "power"]),
+        (lambda z: nn.half_squared_error([z], [1.0]), ["sub", "power", "mul"]),
+        (lambda z: nn.bce_with_logits(z, 0), ["softplus"]),
+        (lambda z: nn.bce_with_logits(z, 1), ["neg", "softplus"]),
+        (lambda z: nn.bce_with_logits(z, 0.5), ["neg", "softplus", "mul", "softplus", "mul", "add"]),
+    ],
+)
+def test_a_loss_is_drawn_with_no_operation_too_many(loss, operations):
+    assert [node.op.name for node in topological_order(loss(Value(2.0))) if node.op] == operations
 
 
 @pytest.mark.parametrize(
