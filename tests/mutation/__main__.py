@@ -94,11 +94,15 @@ class Run:
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         if report.failed:
-            self.killer.write_text(report.nodeid)
+            self.killer.write_text(json.dumps({"by": report.nodeid, "seconds": report.duration}))
 
     def pytest_collectreport(self, report: Any) -> None:
         if report.failed:
-            self.killer.write_text(f"import of {report.nodeid}")
+            self.killer.write_text(json.dumps({"by": f"import of {report.nodeid}"}))
+
+    def killed_by(self) -> dict[str, Any]:
+        """The test that failed and how long it took, where one did."""
+        return dict(json.loads(self.killer.read_text() or "{}"))
 
     def outcome(self) -> str | None:
         """None while it runs; then "survived", "killed" or "timed out"."""
@@ -159,7 +163,7 @@ def test(
 ) -> Iterator[tuple[str, Mutant, str, Run]]:
     """(module, mutant, outcome, last run) of each, as they end: what passes its own tests waits for the others.
 
-    killers: the tests that killed mutants before, oldest first. They are tried first, the last one before all:
+    killers: quick tests that killed mutants before, oldest first. They are tried first, the last one before all:
     neighbours tend to die of the same test.
     """
     waiting = deque((module, mutant, 0) for module, mutant in jobs)
@@ -192,12 +196,16 @@ def test(
                     waiting.append((module, mutant, 1))
                     tell(f"not killed by test_{module}.py", module, mutant)
                 else:
-                    killers.append(run.killer.read_text())
+                    killers += quick([run.killed_by()])
                     yield module, mutant, outcome, run
             time.sleep(0.005)
     finally:
         for *_, run in running:
             run.stop()
+
+
+def quick(results: Iterable[dict[str, Any]]) -> list[str]:
+    return [result["by"] for result in results if result.get("seconds", math.inf) < 0.5]
 
 
 def tell(outcome: str, module: str, mutant: Mutant) -> None:
@@ -256,12 +264,11 @@ def main() -> int:
             for folder in folders[1:]:
                 shutil.copytree(folders[0], folder)
             write_bytecode(False)
-            killers = [result["by"] for result in known.values()]
-            tested = test(waiting, folders, seconds, options.patience, killers)
+            tested = test(waiting, folders, seconds, options.patience, quick(known.values()))
             for done, (module, mutant, outcome, run) in enumerate(tested, 1):
                 result = {
                     "module": module, "line": mutant.line, "change": mutant.change, "outcome": outcome,
-                    "by": run.killer.read_text(), "mutant": digest(mutant.source), "tree": tree,
+                    "mutant": digest(mutant.source), "tree": tree, **run.killed_by(),
                 }  # fmt: skip
                 known[result["mutant"]] = result
                 with options.results.open("a") as file:
