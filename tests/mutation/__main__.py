@@ -23,7 +23,8 @@ import tempfile
 import time
 import traceback
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +47,15 @@ USERS = {
 }
 MEMORY = 6 << 30  # bytes of address space for one test process
 GOAL = 0.95  # of the mutants are to be killed
+Order = dict[str, tuple[bool, int]]  # test -> whether it is slow, and a number that is lower where it killed later
 
 
 class Run:
     """One process that runs tests in a copy of the tree."""
 
-    def __init__(self, folder: Path, tests: list[str], cpu: float, wall: float, first: Iterable[str] = ()) -> None:
+    def __init__(self, folder: Path, tests: list[str], cpu: float, wall: float, order: Order | None = None) -> None:
         self.folder, self.start, self.deadline = folder, time.monotonic(), time.monotonic() + wall
-        self.place = {name: i for i, name in enumerate(first)}
+        self.order = order or {}
         shutil.rmtree(folder / "tmp", ignore_errors=True)
         (folder / "tmp").mkdir(exist_ok=True)
         self.killer = folder / "killer"
@@ -90,19 +92,18 @@ class Run:
         return int(pytest.main(["-x", "-q", "-W", imported_before, *tests], plugins=[self]))
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
-        items.sort(key=lambda item: self.place.get(item.nodeid, len(self.place)))
+        items.sort(key=lambda item: self.order.get(item.nodeid, (False, 0)))
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         if report.failed:
-            self.killer.write_text(json.dumps({"by": report.nodeid, "seconds": report.duration}))
+            self.killer.write_text(report.nodeid)
+        if report.duration > 0.5:
+            with open(self.folder / "slow", "a") as file:
+                print(report.nodeid, file=file)
 
     def pytest_collectreport(self, report: Any) -> None:
         if report.failed:
-            self.killer.write_text(json.dumps({"by": f"import of {report.nodeid}"}))
-
-    def killed_by(self) -> dict[str, Any]:
-        """The test that failed and how long it took, where one did."""
-        return dict(json.loads(self.killer.read_text() or "{}"))
+            self.killer.write_text(f"import of {report.nodeid}")
 
     def outcome(self) -> str | None:
         """None while it runs; then "survived", "killed" or "timed out"."""
@@ -131,8 +132,9 @@ def stages(module: str) -> tuple[list[str], list[str]]:
     return [tests[0], f"tinygrad_lite/{module}.py"], tests[1:]
 
 
-def prepare(folder: Path, modules: list[str]) -> dict[str, list[float]]:
-    """A copy of the tree, and the seconds that each stage of each module takes there without a mutant."""
+def prepare(folder: Path, modules: list[str]) -> tuple[dict[str, list[float]], list[str]]:
+    """A copy of the tree; the seconds that each stage of each module takes there without a mutant, and the names of
+    slow tests."""
     for name in ("tinygrad_lite", "tests", "notebooks", "pyproject.toml"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, folder / name)
@@ -140,6 +142,7 @@ def prepare(folder: Path, modules: list[str]) -> dict[str, list[float]]:
         path = folder / "tinygrad_lite" / f"{module}.py"
         path.write_text(ast.unparse(ast.parse(path.read_text())))
     seconds: dict[str, list[float]] = {}
+    (folder / "slow").touch()
     for module in modules:
         for tests in stages(module):
             run = Run(folder, tests, cpu=3600.0, wall=3600.0)
@@ -151,7 +154,7 @@ def prepare(folder: Path, modules: list[str]) -> dict[str, list[float]]:
     for module in modules:  # a .pyc is valid by date and length, which a mutant may share
         for path in (folder / "tinygrad_lite" / "__pycache__").glob(f"{module}.*.pyc"):
             path.unlink()
-    return seconds
+    return seconds, (folder / "slow").read_text().splitlines()
 
 
 def test(
@@ -159,16 +162,15 @@ def test(
     folders: list[Path],
     seconds: dict[str, list[float]],
     patience: float,
-    killers: list[str],
+    order: Order,
 ) -> Iterator[tuple[str, Mutant, str, Run]]:
     """(module, mutant, outcome, last run) of each, as they end: what passes its own tests waits for the others.
 
-    killers: quick tests that killed mutants before, oldest first. They are tried first, the last one before all:
-    neighbours tend to die of the same test.
+    A test that kills moves to the front of the quick or of the slow ones: neighbours tend to die of the same one.
     """
     waiting = deque((module, mutant, 0) for module, mutant in jobs)
     running: list[tuple[str, Mutant, int, Run]] = []
-    free = list(folders)
+    free, kills = list(folders), count(1)
     try:
         while waiting or running:
             if waiting and free:
@@ -182,7 +184,7 @@ def test(
                     stages(module)[stage],
                     cpu=patience + 3.0 * usual,
                     wall=10.0 * (patience + usual),
-                    first=dict.fromkeys(reversed(killers)),
+                    order=order,
                 )
                 running.append((module, mutant, stage, run))
             for entry in running[:]:
@@ -196,16 +198,13 @@ def test(
                     waiting.append((module, mutant, 1))
                     tell(f"not killed by test_{module}.py", module, mutant)
                 else:
-                    killers += quick([run.killed_by()])
+                    killer = run.killer.read_text()
+                    order[killer] = order.get(killer, (False, 0))[0], -next(kills)
                     yield module, mutant, outcome, run
             time.sleep(0.005)
     finally:
         for *_, run in running:
             run.stop()
-
-
-def quick(results: Iterable[dict[str, Any]]) -> list[str]:
-    return [result["by"] for result in results if result.get("seconds", math.inf) < 0.5]
 
 
 def tell(outcome: str, module: str, mutant: Mutant) -> None:
@@ -260,15 +259,16 @@ def main() -> int:
             folders = [Path(top) / str(i) for i in range(options.jobs)]
             folders[0].mkdir()
             write_bytecode(True)
-            seconds = prepare(folders[0], sorted({module for module, _ in waiting}))
+            seconds, slow = prepare(folders[0], sorted({module for module, _ in waiting}))
             for folder in folders[1:]:
                 shutil.copytree(folders[0], folder)
             write_bytecode(False)
-            tested = test(waiting, folders, seconds, options.patience, quick(known.values()))
+            order = {name: (True, 0) for name in slow}
+            tested = test(waiting, folders, seconds, options.patience, order)
             for done, (module, mutant, outcome, run) in enumerate(tested, 1):
                 result = {
                     "module": module, "line": mutant.line, "change": mutant.change, "outcome": outcome,
-                    "mutant": digest(mutant.source), "tree": tree, **run.killed_by(),
+                    "by": run.killer.read_text(), "mutant": digest(mutant.source), "tree": tree,
                 }  # fmt: skip
                 known[result["mutant"]] = result
                 with options.results.open("a") as file:
