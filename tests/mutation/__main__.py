@@ -263,7 +263,7 @@ def main() -> int:
             for folder in folders[1:]:
                 shutil.copytree(folders[0], folder)
             write_bytecode(False)
-            order = {name: (True, 0) for name in slow}
+            order = dict.fromkeys(slow, (True, 0))
             tested = test(waiting, folders, seconds, options.patience, order)
             for done, (module, mutant, outcome, run) in enumerate(tested, 1):
                 result = {
