@@ -1,11 +1,12 @@
 """Mutation testing of the core: `python tests/mutation` (or `python tests/mutation optim io --jobs 2`).
 
-Every mutant is written into a copy of the tree and tested there: by its module's own tests and, where these pass, by
-those of the module's users. What no test notices has survived: mend the tests, or say in tests/README.md why it may.
+Every mutant is written into a copy of the tree and tested there: by its module's own quick tests and, where these
+pass, by all of them and those of the module's users. What no test notices has survived: mend the tests, or say in
+tests/README.md why it may.
 
 The test processes are forked from this one, which has imported pytest and the libraries, but not tinygrad_lite.
 Results go to build/mutants.jsonl as they come, and are not measured again: what was killed stays so, what survived
-is tried again when a test or a module has changed. --fresh forgets them all.
+is tried again when a test or a module has changed, unless --keep is given. --fresh forgets them all.
 """
 
 import argparse
@@ -53,9 +54,17 @@ Order = dict[str, tuple[bool, int]]  # test -> whether it is slow, and a number 
 class Run:
     """One process that runs tests in a copy of the tree."""
 
-    def __init__(self, folder: Path, tests: list[str], cpu: float, wall: float, order: Order | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        tests: list[str],
+        cpu: float,
+        wall: float,
+        order: Order | None = None,
+        quick: bool = False,
+    ) -> None:
         self.folder, self.start, self.deadline = folder, time.monotonic(), time.monotonic() + wall
-        self.order = order or {}
+        self.order, self.quick = order or {}, quick
         shutil.rmtree(folder / "tmp", ignore_errors=True)
         (folder / "tmp").mkdir(exist_ok=True)
         self.killer = folder / "killer"
@@ -92,6 +101,8 @@ class Run:
         return int(pytest.main(["-x", "-q", "-W", imported_before, *tests], plugins=[self]))
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        if self.quick:
+            items[:] = [item for item in items if not self.order.get(item.nodeid, (False, 0))[0]]
         items.sort(key=lambda item: self.order.get(item.nodeid, (False, 0)))
 
     def pytest_runtest_logreport(self, report: Any) -> None:
@@ -127,9 +138,10 @@ class Run:
 
 
 def stages(module: str) -> tuple[list[str], list[str]]:
-    """A module's own tests, and its users'."""
+    """A module's own tests; these and its users'."""
     tests = [str(Path("tests", name).with_name(f"test_{Path(name).name}.py")) for name in (module, *USERS[module])]
-    return [tests[0], f"tinygrad_lite/{module}.py"], tests[1:]
+    own = [tests[0], f"tinygrad_lite/{module}.py"]
+    return own, own + tests[1:]
 
 
 def prepare(folder: Path, modules: list[str]) -> tuple[dict[str, list[float]], list[str]]:
@@ -185,6 +197,7 @@ def test(
                     cpu=patience + 3.0 * usual,
                     wall=10.0 * (patience + usual),
                     order=order,
+                    quick=stage == 0,
                 )
                 running.append((module, mutant, stage, run))
             for entry in running[:]:
@@ -225,6 +238,7 @@ def main() -> int:
     parser.add_argument("modules", nargs="*", metavar="module", help=f"of {', '.join(USERS)}; all by default")
     parser.add_argument("--jobs", type=int, default=2, help="mutants side by side")
     parser.add_argument("--patience", type=float, default=5.0, help="CPU seconds beyond three times the usual")
+    parser.add_argument("--keep", action="store_true", help="do not try again what survived older tests")
     parser.add_argument("--fresh", action="store_true", help="forget the results so far")
     parser.add_argument("--results", type=Path, default=ROOT / "build" / "mutants.jsonl")
     options = parser.parse_args()
@@ -250,7 +264,7 @@ def main() -> int:
 
     def is_known(mutant: Mutant) -> bool:
         result = known.get(digest(mutant.source))
-        return result is not None and (result["outcome"] != "survived" or result["tree"] == tree)
+        return result is not None and (result["outcome"] != "survived" or options.keep or result["tree"] == tree)
 
     waiting = [(module, mutant) for module, mutant in every if not is_known(mutant)]
     print(f"{len(every)} mutants, {len(waiting)} to test", file=sys.stderr)
