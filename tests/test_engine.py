@@ -17,6 +17,7 @@ from tinygrad_lite import (
     Value,
     anomaly,
     dot,
+    engine,
     exp,
     grad,
     hessian,
@@ -32,7 +33,7 @@ from tinygrad_lite import (
     total,
     where,
 )
-from tinygrad_lite.engine import UNREACHED, affine, topological_order
+from tinygrad_lite.engine import UNREACHED, affine, gradients, has_changed, topological_order
 
 from .micrograds_example import micrograds_example
 
@@ -375,6 +376,78 @@ def test_an_operation_of_a_subclass_records_the_subclass():
     assert [type(z) for z in affine([[b, a]], [b, b], [b])] == [Mine]
 
 
+def test_comparison_with_an_equal_number():
+    a = Value(1.0)
+    assert (a < 1.0, a <= 1.0, a > 1.0, a >= 1.0) == (False, True, False, True)
+    assert (a < 2.0, a <= 2.0, a > 2.0, a >= 2.0) == (True, True, False, False)
+    assert (a < 0.0, a <= 0.0, a > 0.0, a >= 0.0) == (False, False, True, True)
+
+
+def test_methods_with_arguments():
+    assert (Value(-2.0).leaky_relu().data, Value(-2.0).leaky_relu(0.5).data) == (-0.2, -1.0)
+    assert (Value(-2.0).clip(-1, 1).data, Value(0.5).clip(-1, 1).data) == (-1.0, 0.5)
+
+
+# --- a graph that stands
+
+
+def test_gradients_on_the_side_are_those_of_backward_and_leave_the_graph_as_it_is():
+    x, y, unused = Value(2.0, "x"), Value(3.0), Value(1.0)
+    product = x * y
+    out = where(1, product + x, unused)
+    found = gradients(topological_order(out))
+    assert (found[out], found[product], found[x], found[y]) == (1.0, 1.0, 4.0, 2.0)
+    assert unused not in found and x.grad == y.grad == 0.0
+    assert gradients(topological_order(out), instead={product: 10.0})[x] == 10.0 * 3.0 + 1.0
+
+
+def test_a_number_has_changed_where_it_no_longer_follows_from_its_operands():
+    x, k = Value(2.0), Value(1.0)
+    out, chosen = log(x), pick(k, [x, x])
+    assert [has_changed(node) for node in (x, out, chosen)] == [False, False, False]
+    for number in 1.0, 3.0, math.nan, -1.0:
+        x.data = number
+        assert has_changed(out) and not has_changed(x)
+    unknown = log(x)
+    assert math.isnan(unknown.data) and not has_changed(unknown)
+    x.data = 1.0
+    assert has_changed(unknown)
+    k.data = 7.0  # pick refuses it
+    assert not has_changed(chosen)
+
+
+@pytest.mark.parametrize(("before", "after"), [(1.0, 2.0), (2.0, 1.0), (1.0, -1.0), (-1.0, 1.0)])
+def test_grad_refuses_numbers_that_were_changed_also_to_nan_and_from_it(before, after):
+    x = Value(before)
+    out = log(x)
+    assert len(grad(out, [x])) == 1  # nan is equal to itself here
+    x.data = after
+    with pytest.raises(RuntimeError, match="run the forward pass again") as caught:
+        grad(out, [x])
+    assert " at " not in str(caught.value)
+
+
+def drawn(node):
+    return [each.op.name for each in topological_order(node) if each.op]
+
+
+def test_gradients_as_graphs_have_no_operation_too_many():
+    x, w, a, b = (Value(number) for number in (0.5, 2.0, 3.0, 4.0))
+    assert drawn(grad(x * w, [x])[0]) == [] and grad(x * 7.0, [x])[0].data == 7.0
+    assert drawn(grad((x * w).exp(), [x])[0]) == ["mul", "exp", "mul"]
+    y = x * 1.5
+    assert drawn(grad((y + 1.0) * a + (y + 2.0) * b, [y])[0]) == ["total"]
+    assert drawn(grad((y * 2.0) * a + (y + 2.0) * b, [y])[0]) == ["dot"]
+    assert grad((y * 2.0) * a + (y + 2.0) * b, [y])[0].data == 10.0
+
+
+def test_a_hessian_takes_any_list_and_refuses_one_value():
+    x = Value(3.0)
+    assert hessian(x**2, iter([x]))[0][0].data == 2.0
+    with pytest.raises(TypeError, match="write grad"):
+        hessian(x**2, x)
+
+
 # --- affine: a layer read at once
 
 
@@ -391,6 +464,30 @@ def test_affine_is_dot_row_by_row_bit_for_bit():
             expected = dot(row, xs, start)
             assert (got.data, got.op, got.local_grads) == (expected.data, expected.op, expected.local_grads)
             assert [getattr(x, "data", x) for x in got.args] == [getattr(x, "data", x) for x in expected.args]
+
+
+def test_affine_turns_plain_numbers_into_floats_and_takes_a_number_for_a_start():
+    w, b = Value(2.0), Value(1.0)
+    (z,) = affine([[w]], [3], [b])
+    assert z.args == (w, 3.0, b) and z.args[1].__class__ is float
+    (z,) = affine([[w]], [3.0], [0.5])
+    assert (z.data, z.args) == (6.5, (w, 3.0, 0.5))
+    (z,) = affine([[2.0]], [w], [b])
+    assert (z.data, z.local_grads) == (5.0, (None, 2.0, 1.0))
+
+
+@pytest.mark.parametrize("row", [1, 3])
+def test_affine_refuses_a_row_that_is_too_short_or_too_long(row):
+    with pytest.raises(ValueError, match=f"two lists of one length, got {row} and 2"):
+        affine([[Value(1.0)] * row], [Value(1.0)] * 2, [Value(0.0)])
+
+
+def test_affine_is_watched_by_anomaly():
+    with anomaly():
+        (z,) = affine([[Value(1.0)]], [1.0], [Value(0.0)])
+        assert "affine([[" in z.line
+        with pytest.raises(FloatingPointError, match="inf was born"):
+            affine([[Value(1e200)]], [1e200], [Value(0.0)])
 
 
 def test_affine_refuses_rows_of_another_length():
@@ -457,6 +554,43 @@ def test_anomaly_raises_in_the_backward_pass_with_the_line_that_recorded_the_nod
         with pytest.raises(FloatingPointError, match=message):
             y.backward()
     assert (x.grad, w.grad) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        (lambda x: sqrt(x) * 3.0, "upstream gradient 3 x local derivative inf"),
+        (lambda x: (x * 1e200) * 1e200, "inf was born in the backward pass: upstream gradient 1e.200 x local"),
+        (lambda x: x * 1e308 + x * 1e308, "inf was born in the backward pass: upstream gradient 1 x local"),
+    ],
+)
+def test_anomaly_names_the_factors_of_the_first_gradient_that_is_not_finite(out, message):
+    x = Value(0.0)
+    with anomaly(), pytest.raises(FloatingPointError, match=message):
+        out(x).backward()
+
+
+@pytest.mark.parametrize(("n", "more"), [(6, ""), (7, ", ... 1 more"), (9, ", ... 3 more")])
+def test_a_message_names_six_operands_and_counts_the_rest(n, more):
+    with anomaly(), pytest.raises(FloatingPointError) as caught:
+        total([Value(math.inf, label="x")] * n)
+    assert f"= total({', '.join(['x=inf'] * 6)}{more}) at " in str(caught.value)
+
+
+def test_a_thread_that_entered_no_mode_is_in_none():
+    found = []
+    ask = threading.Thread(target=lambda: found.append((engine.no_grad_active(), engine.anomaly_active())))
+    with no_grad(), anomaly():
+        assert engine.no_grad_active() and engine.anomaly_active() and engine._modes == 2
+        ask.start()
+        ask.join()
+    assert found == [(False, False)] and engine._modes == 0
+
+
+@pytest.mark.parametrize("name", ["", 5, None])
+def test_a_scope_needs_a_name(name):
+    with pytest.raises(TypeError, match="scope expects a name"):
+        engine.scope(name)
 
 
 def test_anomaly_is_silent_on_healthy_graphs():
