@@ -144,29 +144,34 @@ def stages(module: str) -> tuple[list[str], list[str]]:
     return own, own + tests[1:]
 
 
-def prepare(folder: Path, modules: list[str]) -> tuple[dict[str, list[float]], list[str]]:
-    """A copy of the tree; the seconds that each stage of each module takes there without a mutant, and the names of
-    slow tests."""
-    for name in ("tinygrad_lite", "tests", "notebooks", "pyproject.toml"):
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(ROOT / name, folder / name)
-    for module in modules:  # as the mutants will be written, so that nothing else differs
-        path = folder / "tinygrad_lite" / f"{module}.py"
-        path.write_text(ast.unparse(ast.parse(path.read_text())))
+def prepare(folders: list[Path], modules: list[str]) -> tuple[dict[str, list[float]], list[str]]:
+    """A copy of the tree in each folder; the seconds that each stage of each module takes there without a mutant, and
+    the names of slow tests. The tests run in every folder, because byte code knows where it was compiled."""
+    for folder in folders:
+        for name in ("tinygrad_lite", "tests", "notebooks", "pyproject.toml"):
+            if (ROOT / name).is_dir():
+                shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(ROOT / name, folder / name)
+        for module in modules:  # as the mutants will be written, so that nothing else differs
+            path = folder / "tinygrad_lite" / f"{module}.py"
+            path.write_text(ast.unparse(ast.parse(path.read_text())))
+        (folder / "slow").touch()
     seconds: dict[str, list[float]] = {}
-    (folder / "slow").touch()
     for module in modules:
         for tests in stages(module):
-            run = Run(folder, tests, cpu=3600.0, wall=3600.0)
-            while (outcome := run.outcome()) is None:
-                time.sleep(0.01)
-            if outcome != "survived":
-                raise SystemExit(f"the tests fail without a mutant:\n{(folder / 'output').read_text()}")
-            seconds.setdefault(module, []).append(time.monotonic() - run.start)
-    for module in modules:  # a .pyc is valid by date and length, which a mutant may share
-        for path in (folder / "tinygrad_lite" / "__pycache__").glob(f"{module}.*.pyc"):
-            path.unlink()
-    return seconds, (folder / "slow").read_text().splitlines()
+            runs = [Run(folder, tests, cpu=3600.0, wall=3600.0) for folder in folders]
+            for run in runs:
+                while (outcome := run.outcome()) is None:
+                    time.sleep(0.01)
+                if outcome != "survived":
+                    raise SystemExit(f"the tests fail without a mutant:\n{(run.folder / 'output').read_text()}")
+            seconds.setdefault(module, []).append(time.monotonic() - runs[0].start)
+    for folder in folders:
+        for module in modules:  # a .pyc is valid by date and length, which a mutant may share
+            for path in (folder / "tinygrad_lite" / "__pycache__").glob(f"{module}.*.pyc"):
+                path.unlink()
+    return seconds, sorted({name for folder in folders for name in (folder / "slow").read_text().splitlines()})
 
 
 def test(
@@ -271,11 +276,10 @@ def main() -> int:
     if waiting:
         with tempfile.TemporaryDirectory(prefix="mutants-", ignore_cleanup_errors=True) as top:
             folders = [Path(top) / str(i) for i in range(options.jobs)]
-            folders[0].mkdir()
+            for folder in folders:
+                folder.mkdir()
             write_bytecode(True)
-            seconds, slow = prepare(folders[0], sorted({module for module, _ in waiting}))
-            for folder in folders[1:]:
-                shutil.copytree(folders[0], folder)
+            seconds, slow = prepare(folders, sorted({module for module, _ in waiting}))
             write_bytecode(False)
             order = dict.fromkeys(slow, (True, 0))
             tested = test(waiting, folders, seconds, options.patience, order)
