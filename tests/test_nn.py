@@ -536,7 +536,7 @@ def test_the_summary_names_every_layer_and_counts_its_parameters():
     lines = repr(nn.MLP(64, [32, 10], activation="tanh")).splitlines()
     assert [line.split()[-1] for line in lines[1:]] == ["2,080", "330", "2,410"]
     assert lines[0] == "MLP" and len(lines) == 4
-    assert "layers.0" in lines[1] and "Layer(64, 32, activation='tanh')" in lines[1]
+    assert lines[1].startswith("  layers.0") and "Layer(64, 32, activation='tanh')" in lines[1]
     assert repr(Nested()) == "Nested(15 parameters)"
 
 
