@@ -51,6 +51,15 @@ def test_a_forgotten_zero_grad_is_told_at_the_step(caught):
     assert "zero_grad() before backward()" in message and "step(accumulate=True)" in message
 
 
+def test_a_forgotten_zero_grad_is_told_also_after_a_second_backward_pass(caught):
+    model, opt = line_of_my_model()
+    for passes in 1, 2:
+        for _ in range(passes):
+            mean_loss(model).backward()
+        opt.step()
+    assert "still held the gradient of the last step" in told(caught, "opt.step()")
+
+
 def test_many_parameters_are_named_by_the_first_three(caught):
     model = nn.MLP(1, [4, 1], seed=0, activation="tanh")
     opt = optim.SGD(model.parameters(), 0.01)
@@ -213,6 +222,8 @@ def test_adding_up_in_place_is_no_update(caught):
         total += w
     total.backward()
     total += 1.0
+    again = w  # a leaf that has a gradient, and grows by a Value
+    again += w * w
     assert caught == [] and total.data == 11.0
 
 
