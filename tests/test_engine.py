@@ -557,17 +557,18 @@ def test_anomaly_raises_in_the_backward_pass_with_the_line_that_recorded_the_nod
 
 
 @pytest.mark.parametrize(
-    ("out", "message"),
+    ("out", "factors"),
     [
-        (lambda x: sqrt(x) * 3.0, "upstream gradient 3 x local derivative inf"),
-        (lambda x: (x * 1e200) * 1e200, "inf was born in the backward pass: upstream gradient 1e.200 x local"),
-        (lambda x: x * 1e308 + x * 1e308, "inf was born in the backward pass: upstream gradient 1 x local"),
+        (lambda x: sqrt(x) * 3.0, "3 x local derivative inf for"),
+        (lambda x: (x * 1e200) * 1e200, "1e+200 x local derivative 1e+200 for"),
+        (lambda x: x * 1e308 + x * 1e308, "1 x local derivative 1e+308 for"),
     ],
 )
-def test_anomaly_names_the_factors_of_the_first_gradient_that_is_not_finite(out, message):
+def test_anomaly_names_the_factors_of_the_first_gradient_that_is_not_finite(out, factors):
     x = Value(0.0)
-    with anomaly(), pytest.raises(FloatingPointError, match=message):
+    with anomaly(), pytest.raises(FloatingPointError) as caught:
         out(x).backward()
+    assert str(caught.value).startswith(f"inf was born in the backward pass: upstream gradient {factors}")
 
 
 @pytest.mark.parametrize(("n", "more"), [(6, ""), (7, ", ... 1 more"), (9, ", ... 3 more")])
