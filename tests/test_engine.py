@@ -478,10 +478,14 @@ def test_affine_turns_plain_numbers_into_floats_and_takes_a_number_for_a_start()
     assert (z.data, z.local_grads) == (5.0, (None, 2.0, 1.0))
 
 
-@pytest.mark.parametrize("row", [1, 3])
-def test_affine_refuses_a_row_that_is_too_short_or_too_long(row):
-    with pytest.raises(ValueError, match=f"two lists of one length, got {row} and 2"):
-        affine([[Value(1.0)] * row], [Value(1.0)] * 2, [Value(0.0)])
+@pytest.mark.parametrize(
+    ("row", "xs"),
+    [(2, [1.0, 2.0, 3.0]), (1, [Value(1.0)] * 2), (3, [Value(1.0)] * 2)],
+    ids=["numbers", "short", "long"],
+)
+def test_affine_refuses_rows_of_another_length(row, xs):
+    with pytest.raises(ValueError, match=f"two lists of one length, got {row} and {len(xs)}"):
+        affine([[Value(1.0)] * row], xs, [Value(0.0)])
 
 
 def test_affine_is_watched_by_anomaly():
@@ -490,11 +494,6 @@ def test_affine_is_watched_by_anomaly():
         assert "affine([[" in z.line
         with pytest.raises(FloatingPointError, match="inf was born"):
             affine([[Value(1e200)]], [1e200], [Value(0.0)])
-
-
-def test_affine_refuses_rows_of_another_length():
-    with pytest.raises(ValueError, match="two lists of one length, got 2 and 3"):
-        affine([[Value(1.0), Value(2.0)]], [1.0, 2.0, 3.0], [Value(0.0)])
 
 
 # --- modes

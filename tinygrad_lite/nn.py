@@ -379,6 +379,8 @@ def _walk(path: str, part: Any, entered: set[int], kind: type) -> Iterator[tuple
         entered.add(id(part))
     if isinstance(part, kind):
         yield path, part
+    if isinstance(part, Value):  # the usual case, spared the questions below
+        return
     inside: Iterable[tuple[Any, Any]] = ()
     if isinstance(part, Module):
         inside = vars(part).items()

@@ -86,7 +86,7 @@ class Optimizer:
         results = [self.update(p.data, p.grad, lr, t, *state) for p, state in zip(self.params, self.state)]
         numbers = [r[0] for r in results]
         state = [r[1:] for r in results] if self.state_size else self.state
-        if not math.isfinite(sum(numbers)) or not math.isfinite(sum(map(sum, state))):
+        if not math.isfinite(sum(numbers)) or (self.state_size and not math.isfinite(sum(map(sum, state)))):
             self._refuse_results(results)
         self._look_for_mistakes()
         self.commit(numbers, state, self.t + 1)
