@@ -138,8 +138,8 @@ class Value:
     @classmethod
     def record(cls, op: Op, operands: Sequence[Any]) -> Value:
         """A new node: op applied to operands, of which at least one is a Value."""
-        if _modes and (placeholder := _recording()) and not issubclass(cls, placeholder):
-            return cast(Value, placeholder.record(op, operands))
+        if (placeholder := _mode.recording) and not issubclass(cls, placeholder):
+            return placeholder.record(op, operands)
         args, wanted = tuple(operands), None
         data = [x.data for x in operands if x.__class__ is cls]
         if len(data) != len(operands):
@@ -175,7 +175,7 @@ class Value:
             if isinstance(node.data, Value):
                 raise TypeError(f"the data of {_name(node)} is a Value, not a number: write p.data -= lr * p.grad")
         self.grad = 1.0 if self.args else self.grad + 1.0
-        if _modes and anomaly_active():
+        if _mode.anomaly:
             _check_backward(self, order)
         for node in reversed(order):
             upstream = node.grad
@@ -227,16 +227,16 @@ class Value:
         return cast(Value, ops.clip(self, low, high))
 
     def __lt__(self, other: Any) -> Any:
-        return ops.less(self, other) if _modes and _recording() else self.data < _data(other)
+        return ops.less(self, other) if _mode.recording else self.data < _data(other)
 
     def __le__(self, other: Any) -> Any:
-        return ops.less_equal(self, other) if _modes and _recording() else self.data <= _data(other)
+        return ops.less_equal(self, other) if _mode.recording else self.data <= _data(other)
 
     def __gt__(self, other: Any) -> Any:
-        return ops.less(other, self) if _modes and _recording() else self.data > _data(other)
+        return ops.less(other, self) if _mode.recording else self.data > _data(other)
 
     def __ge__(self, other: Any) -> Any:
-        return ops.less_equal(other, self) if _modes and _recording() else self.data >= _data(other)
+        return ops.less_equal(other, self) if _mode.recording else self.data >= _data(other)
 
     def __bool__(self) -> bool:
         raise TypeError("bool(v) would drop v out of the graph: compare it, `if v > 0:`, or write v.data")
@@ -296,7 +296,7 @@ class Value:
         now = self.op.value(*data)
         local = self.op.local_grads(now, data, [isinstance(x, Value) for x in self.args])
         for new, old in zip([now, *local], [self.data, *self.local_grads]):
-            if new != old and (new == new or old == old):
+            if _differ(new, old):
                 raise RuntimeError(
                     f"grad rebuilds gradients from .data, but .data changed after {_equation(self)} was "
                     "recorded; run the forward pass again, or use backward(), which kept the old numbers"
@@ -379,7 +379,7 @@ def has_changed(node: Value) -> bool:
         now = node.op.value(*[_data(x) for x in node.args])
     except Exception:  # an operation that cannot be asked, like a compiled function
         return False
-    return now != node.data and (now == now or node.data == node.data)
+    return _differ(now, node.data)
 
 
 # --- derivatives as graphs
@@ -422,7 +422,7 @@ def adjoints(out: Value, wrt: Sequence[Value], masked: bool = True) -> list[Valu
     for node in reversed(order):
         if node in sent:
             adjoint[node], reach[node] = _gather(sent.pop(node))
-        if node not in adjoint or node not in needed or node.op is None:
+        if node not in adjoint or node.op is None:
             continue
         node._check_unchanged()
         wanted = [dx is not None and x in needed for x, dx in zip(node.args, node.local_grads)]
@@ -431,7 +431,7 @@ def adjoints(out: Value, wrt: Sequence[Value], masked: bool = True) -> list[Valu
             if dx is not None:
                 condition = reach[node]
                 if masked and known is SELECTED_LATER:
-                    condition = dx if condition is True else ops.where(condition, dx, 0.0)
+                    condition = _where(condition, dx, 0.0)
                 sent.setdefault(x, []).append((adjoint[node], dx, condition))
     found = [adjoint.get(x, 0.0) for x in wrt]
     return [g if isinstance(g, Value) else Value(g) for g in found]
@@ -447,21 +447,25 @@ def _gather(sent: list[tuple[Any, Any, Any]]) -> tuple[Any, Any]:
         if len(sent) == 1:
             return _times(*sent[0][:2]), True
         upstreams, locals_ = [g for g, _, _ in sent], [dx for _, dx, _ in sent]
-        if all(dx.__class__ is float and dx == 1.0 for dx in locals_):
+        if all(dx == 1.0 for dx in locals_):
             return ops.total(upstreams), True
         return ops.dot(upstreams, locals_), True
     terms, reach = [], 0.0
     for g, dx, condition in sent:
-        term = _times(g, dx)
-        terms.append(term if condition is True else ops.where(condition, term, 0.0))
-        reach = True if condition is True or reach is True else ops.where(condition, 1.0, reach)
+        terms.append(_where(condition, _times(g, dx), 0.0))
+        reach = reach is True or _where(condition, True, reach)
     return (terms[0] if len(terms) == 1 else ops.total(terms)), reach
 
 
+def _where(condition: Any, this: Any, other: Any) -> Any:
+    """`ops.where`, without a node where the condition is known."""
+    return this if condition is True else ops.where(condition, this, other)
+
+
 def _times(g: Any, dx: Any) -> Any:
-    if dx.__class__ is float and dx == 1.0:
+    if dx == 1.0:
         return g
-    if g.__class__ is float and g == 1.0:
+    if g == 1.0:
         return dx
     recorder = g if isinstance(g, Value) else dx
     return recorder.record(ops.mul, (g, dx)) if isinstance(recorder, Value) else g * dx
@@ -480,26 +484,34 @@ def hessian(out: Value, wrt: Iterable[Value]) -> list[list[Value]]:
 
 # --- modes of this thread
 
-_mode = threading.local()
+
+class _Mode(threading.local):
+    no_grad = False
+    anomaly = False
+    recording: type[Value] | None = None  # the class of placeholders, where the compiler records
+    scope: Scope | None = None
+
+
+_mode = _Mode()
 _modes = 0  # how many are active in all threads: one glance tells the fast path that none is
 _modes_lock = threading.Lock()
 
 
 def _apply_modes(node: Value) -> None:
-    if anomaly_active():
+    if _mode.anomaly:
         node.line = user_line()
         if not math.isfinite(node.data):
             raise FloatingPointError(f"{node.data} was born in the forward pass: {_equation(node)}")
-    if no_grad_active():
+    if _mode.no_grad:
         node.op, node.args, node.local_grads = None, (), ()
-    if (here := current_scope()) is not None:
-        node.scope = here
+    if _mode.scope is not None:
+        node.scope = _mode.scope
 
 
 @contextmanager
 def _set_mode(name: str, to: Any = True) -> Iterator[None]:
     global _modes
-    before = getattr(_mode, name, None)
+    before = getattr(_mode, name)
     with _modes_lock:
         _modes += 1
     try:
@@ -511,11 +523,6 @@ def _set_mode(name: str, to: Any = True) -> Iterator[None]:
             _modes -= 1
 
 
-def _recording() -> Any:
-    """The class of placeholders where this thread records for the compiler, else None."""
-    return getattr(_mode, "recording", None)
-
-
 def no_grad() -> Any:
     """`with no_grad():` computes and records nothing: results are leaves. For this thread."""
     return _set_mode("no_grad")
@@ -523,12 +530,12 @@ def no_grad() -> Any:
 
 def no_grad_active() -> bool:
     """Is this thread inside no_grad()?"""
-    return bool(getattr(_mode, "no_grad", False))
+    return _mode.no_grad
 
 
 def anomaly_active() -> bool:
     """Is this thread inside anomaly()?"""
-    return bool(getattr(_mode, "anomaly", False))
+    return _mode.anomaly
 
 
 def anomaly() -> Any:
@@ -575,7 +582,7 @@ def scope(name: str) -> Any:
 
 def current_scope() -> Scope | None:
     """The innermost scope that this thread is in."""
-    return getattr(_mode, "scope", None) if _modes else None
+    return _mode.scope
 
 
 def _check_backward(root: Value, order: list[Value]) -> None:
@@ -586,7 +593,7 @@ def _check_backward(root: Value, order: list[Value]) -> None:
     for node in reversed(order):
         if node in reached:
             for x, dx in zip(node.args, node.local_grads):
-                if dx is not None and isinstance(x, Value):
+                if dx is not None:
                     grads[x] += dx * grads[node]
                     reached.add(x)
                     if not math.isfinite(grads[x]):
@@ -606,6 +613,11 @@ def _equation(node: Value) -> str:
 
 def _name(x: Value) -> str:
     return f"{x.label}={x.data:g}" if x.label else f"Value({x.data:g})"
+
+
+def _differ(a: float | None, b: float | None) -> bool:
+    """Are they two numbers? nan and nan are one."""
+    return a != b and not (a != a and b != b)
 
 
 def _data(x: Any) -> float:
