@@ -119,10 +119,17 @@ def test_everything_is_put_back_after_an_exception():
 def test_a_loss_that_is_a_plain_number():
     model = MLP(2, [4, 1], seed=0)
     finding = only(doctor(model, lambda x, side: nn.hinge(model(x).data, side), X, Y))
-    assert finding.name == "the loss is a plain number" and re.search(r"returned [\d.]+, a float", finding.seen)
-    assert "not from their .data" in finding.do
+    assert finding.name == "the loss is no Value" and re.search(r"returned [\d.]+; compute it from", finding.seen)
+    assert "not from their .data" in finding.seen
     loss = lambda X, Y: sum(nn.hinge(model(x).data, s) for x, s in zip(X, Y)) / len(X)  # noqa: E731
-    assert only(doctor(model, loss, X, Y)).name == "the loss is a plain number"
+    assert only(doctor(model, loss, X, Y)).name == "the loss is no Value"
+
+
+def test_a_forgotten_mean_or_return_is_named_without_printing_the_values():
+    model = MLP(2, [4, 1], seed=0)
+    finding = only(doctor(model, lambda X, y: [nn.hinge(model(x), s) for x, s in zip(X, y)], X, Y))
+    assert finding.seen == f"it returned a list of {len(X)}: write `return mean(...)`"
+    assert only(doctor(model, lambda x, s: None, X, Y)).seen == "it returned None: is there a `return`?"
 
 
 @pytest.mark.parametrize(

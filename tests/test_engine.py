@@ -129,6 +129,21 @@ def test_backward_from_a_leaf_adds_one():
     assert x.grad == 2.0
 
 
+def test_a_grad_that_is_none_is_refused():
+    x = Value(2.0, "x")
+    x.grad = None
+    with pytest.raises(TypeError, match=r"the grad of x=2 is None, not a number: write p.zero_grad\(\)"):
+        (x * x).backward()
+
+
+def test_zero_grad_forgets_that_anything_was_added():
+    x = Value(2.0)
+    (x * x).backward()
+    assert x.before == 0.0
+    x.zero_grad()
+    assert x.before is None and x.grad is UNREACHED
+
+
 def test_an_operand_that_was_not_selected_stays_unreached():
     x, y = Value(-1.0), Value(2.0)
     (x.relu() + y).backward()
@@ -687,8 +702,8 @@ def test_deepcopy_copies_the_graph_and_shares_nothing_mutable():
     twin = copy.deepcopy(y)
     (leaf,) = [v for v in topological_order(twin) if not v.args]
     assert (leaf.label, leaf.data, leaf.grad, twin.op) == ("x", 3.0, 7.0, y.op)
-    leaf.data = 10.0
     twin.backward()
+    leaf.data = 10.0
     assert (x.data, x.grad, leaf.grad) == (3.0, 7.0, 14.0)
     model = copy.deepcopy(nn.MLP(2, [3, 1], seed=0))
     assert len(model.parameters()) == 13

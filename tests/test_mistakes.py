@@ -140,7 +140,7 @@ def test_gradients_that_another_models_pass_leaves_behind_do_not_matter_once_zer
 def test_a_step_before_any_backward_is_told(caught):
     _, opt = line_of_my_model()
     opt.step()
-    assert "no backward pass has reached a parameter since the last step: call loss.backward()" in told(
+    assert "no backward pass has reached a parameter since the last step, or zero_grad() came after it: call" in told(
         caught, "opt.step()"
     )
 
@@ -167,15 +167,15 @@ def test_a_loss_that_was_cut_from_its_parameters_is_told(cut, caught):
     assert "not of their .data and not under no_grad()" in told(caught, "opt.step()")
 
 
-def test_a_parameter_that_was_replaced_by_a_new_value_is_told(caught):
+def test_a_parameter_that_was_replaced_before_the_first_step_is_told(caught):
     w, b = Value(0.5, "w"), Value(0.0, "b")
     opt = optim.SGD([w, b], 0.1)
-    for _ in range(2):
+    b = Value(1.0, "b")
+    for k in range(10):
+        assert caught == [], k
         opt.zero_grad()
         ((w * 2.0 + b - 1.0) ** 2).backward()
         opt.step()
-        with no_grad():  # as one would write it in PyTorch
-            b = b - 0.1 * b.grad
     message = told(caught, "opt.step()")
     assert "the loss is not made of parameter 1 ('b')" in message and "p.data -= lr * p.grad" in message
 
@@ -262,6 +262,70 @@ def test_a_step_that_a_warning_stops_moves_nothing():
     assert (w.data, opt.t, opt.state) == before
 
 
+def test_zero_grad_between_backward_and_step_is_told(caught):
+    model, opt = line_of_my_model()
+    for forget in opt.zero_grad, model.zero_grad:
+        mean_loss(model).backward()
+        forget()
+        opt.step()
+    assert "or zero_grad() came after it: call zero_grad(), loss.backward(), step()" in told(caught[1:], "opt.step()")
+
+
+def test_a_loss_that_is_computed_once_outside_the_loop_is_told(caught):
+    w = Value(0.0, "w")
+    opt = optim.SGD([w], 0.1)
+    loss = (w - 1.0) ** 2
+    for _ in range(2):
+        opt.zero_grad()
+        loss.backward()
+        opt.step()
+    message = told(caught, "loss.backward()")
+    assert message.startswith("a second backward() on Value(1), while .data was changed since it was computed")
+    assert "Compute the loss anew, inside the loop" in message
+
+
+def test_a_second_backward_on_the_same_numbers_is_no_mistake(caught):
+    w = Value(0.5)
+    half = w * 2.0
+    whole = half + w
+    for _ in range(2):
+        whole.backward()
+        half.backward()
+    assert caught == [] and w.grad == 10.0
+
+
+def test_rows_of_a_table_that_no_example_chose_are_no_mistake(caught):
+    table = [Value(0.1 * i) for i in range(5)]
+    opt = optim.SGD(table, 0.1)
+    for i in [0, 3, 1, 3, 3, 2, 0, 1, 4, 0, 0, 0]:
+        opt.zero_grad()
+        ((table[i] - 1.0) ** 2).backward()
+        opt.step()
+    assert caught == []
+
+
+def test_two_heads_that_are_trained_in_turn_are_no_mistake(caught):
+    body, heads = Value(1.0), [Value(1.0), Value(2.0)]
+    opt = optim.SGD([body, *heads], 0.01)
+    for k in range(12):
+        opt.zero_grad()
+        ((body * heads[k % 2] - 3.0) ** 2).backward()
+        opt.step()
+    assert caught == []
+
+
+def test_two_optimisers_may_share_a_parameter(caught):
+    shared, a, b = Value(1.0), Value(1.0), Value(1.0)
+    opts = [optim.SGD([shared, a], 0.01), optim.SGD([shared, b], 0.01), optim.SGD([shared], 0.01)]
+    for _ in range(12):
+        for opt in opts:
+            opt.zero_grad()
+        ((shared * a - 2.0) ** 2 + (shared * b - 3.0) ** 2).backward()
+        for opt in opts:
+            opt.step()
+    assert caught == []
+
+
 # --- fit
 
 
@@ -283,6 +347,20 @@ def test_fit_tells_a_loss_that_rises_and_in_which_epoch(compiled, caught):
     assert warning.filename == __file__
 
 
+def test_a_loss_that_rises_by_its_penalty_is_not_blamed_on_the_learning_rate_alone(caught):
+    model, opt = line_of_my_model()
+    strength = Value(1.0)
+
+    def ramp(epoch, history):
+        strength.data *= 3.0
+
+    fit(
+        lambda x, y: (model(x) - y) ** 2, opt, X, Y, epochs=5, penalty=lambda: strength * (1.0 + nn.l2(opt.params)),
+        compiled=False, callback=ramp, progress=False,
+    )  # fmt: skip
+    assert "is probably too high, unless the penalty has grown; try a tenth" in str(caught[0].message)
+
+
 def test_a_loss_that_only_swings_is_not_called_rising(caught):
     """As where a training with momentum goes on near its end: it overshoots, and comes back."""
     w = Value(1e-3)
@@ -298,7 +376,7 @@ def test_fit_tells_parameters_that_the_loss_does_not_use(compiled, caught):
         pytest.importorskip("llvmlite")
     model, other = nn.Neuron(1, "linear", seed=0), nn.Neuron(1, "linear", seed=1)
     opt = optim.SGD(model.parameters() + other.parameters(), 0.1)
-    fit(lambda x, y: (model(x) - y) ** 2, opt, X, Y, epochs=1, compiled=compiled, progress=False)
+    fit(lambda x, y: (model(x) - y) ** 2, opt, X, Y, epochs=10, compiled=compiled, progress=False)
     (warning,) = caught
     assert "the loss is not made of parameter 2, parameter 3" in str(warning.message) and warning.filename == __file__
 
@@ -362,8 +440,7 @@ def test_another_mistake_or_another_place_is_told_too():
         opt.step()
     said = [str(warning.message).partition(":")[0] for warning in caught]
     assert said == [
-        "no backward pass has reached a parameter since the last step",
-        "the loss is not made of parameter 0 ('v')",
+        "no backward pass has reached a parameter since the last step, or zero_grad() came after it",
         "parameter 1 ('w') still held the gradient of the last step, and backward added to it",
         "parameter 0 ('v'), parameter 1 ('w') still held the gradient of the last step, and backward added to it",
     ]

@@ -347,6 +347,15 @@ def test_a_wrong_number_of_inputs_is_refused(part, length):
         part([1.0] * length)
 
 
+@pytest.mark.parametrize("part", CALLED, ids=lambda part: type(part).__name__)
+@pytest.mark.parametrize("rows", [2, 3])
+def test_many_examples_at_once_are_refused_with_the_line_to_write(part, rows):
+    with pytest.raises(
+        TypeError, match=rf"expects 3 inputs, got {rows} lists; for many examples write \[model\(x\) for x in X\]"
+    ):
+        part([[1.0, 2.0, 3.0]] * rows)
+
+
 def test_a_wrong_numpy_row_is_refused_with_the_same_words():
     with pytest.raises(ValueError, match="Neuron expects 3 inputs, got 2"):
         nn.Neuron(3)(np.ones(2))
@@ -362,7 +371,7 @@ def test_what_is_no_list_of_inputs_is_refused_with_the_line_to_write(part, x):
 
 
 @pytest.mark.parametrize(
-    "x", [np.ones((3, 3)), [[1.0]] * 3, [1.0, "2", 3.0], [None] * 3], ids=["matrix", "rows", "str", "None"]
+    "x", [["1", 2.0, 3.0], [1.0, "2", 3.0], [1.0, [2.0], 3.0], [None] * 3], ids=["first", "str", "list", "None"]
 )
 @pytest.mark.parametrize("part", CALLED, ids=lambda part: type(part).__name__)
 def test_an_input_that_is_no_real_number_is_refused(part, x):
@@ -896,3 +905,63 @@ def test_a_state_may_be_made_of_arrays():
     model, twin = nn.MLP(2, [3, 1], seed=0), nn.MLP(2, [3, 1], seed=1)
     twin.load_state_dict({name: np.array(numbers) for name, numbers in model.state_dict().items()})
     assert twin.state_dict() == model.state_dict()
+
+
+# --- what a module keeps
+
+
+class Keeping(nn.Module):
+    """A module that keeps its output and a computed weight, as people do who look at activations."""
+
+    def __init__(self):
+        self.raw = Value(0.5)
+        self.scale = self.raw.softplus()
+        self.layer = nn.Layer(2, 2, "tanh", seed=0)
+
+    def __call__(self, x):
+        self.out = self.layer(x)
+        self.last = self.out[0] * self.scale
+        return self.last
+
+
+def test_what_a_module_computed_and_kept_is_no_parameter(tmp_path):
+    model, twin = Keeping(), Keeping()
+    names, tensors = [name for name, _ in model.named_parameters()], list(model.tensors())
+    assert names[0] == "raw" and len(names) == 7 and tensors == ["raw", "layer.weight", "layer.bias"]
+    model([1.0, 2.0]).backward()
+    assert [name for name, _ in model.named_parameters()] == names and list(model.tensors()) == tensors
+    tinygrad_lite.optim.SGD(model.parameters(), 0.1).step()
+    twin.load_state_dict(model.state_dict())
+    assert [p.data for p in twin.parameters()] == [p.data for p in model.parameters()]
+    assert repr(model) == "Keeping(7 parameters)"
+
+
+def test_sizes_may_be_numpy_integers():
+    model = nn.MLP(np.int64(2), np.array([3, 1]), seed=0)
+    assert [p.data for p in model.parameters()] == [p.data for p in nn.MLP(2, [3, 1], seed=0).parameters()]
+    with pytest.raises(ValueError, match="expects a list of layer sizes"):
+        nn.MLP(2, np.array([], dtype=int))
+    with pytest.raises(ValueError, match="expects a list of layer sizes"):
+        nn.MLP(2, 3)
+
+
+@pytest.mark.parametrize("penalty", [nn.l1, nn.l2])
+def test_a_penalty_on_a_model_itself_says_what_to_write(penalty):
+    with pytest.raises(TypeError, match=rf"{penalty.__name__} expects a list of Values, got one MLP: write model.parameters\(\)"):
+        penalty(nn.MLP(2, [1], seed=0))
+
+
+@pytest.mark.parametrize("target", [2, -1, 0.5, [0, 1], "1", np.array([1, 0])])
+def test_accuracy_refuses_a_class_that_no_score_stands_for(target):
+    with pytest.raises(ValueError, match="accuracy expects a class from 0 to 1, got"):
+        nn.accuracy([[0.1, 0.2]], [target])
+
+
+def test_accuracy_takes_a_class_of_any_whole_kind():
+    assert nn.accuracy([[0.1, 0.2], [Value(3.0), 0.0]], [np.int64(1), 1.0]) == 0.5
+
+
+@pytest.mark.parametrize("k", [[0, 1, 0], np.array([0, 1, 0])])
+def test_a_one_hot_class_says_what_to_write(k):
+    with pytest.raises(TypeError, match=r"got \[.*0.*1.*0.*\]; of a one-hot list it is k.index\(1\)"):
+        nn.cross_entropy([0.0, 1.0, 2.0], k)

@@ -376,6 +376,11 @@ def test_an_optimiser_shows_the_weight_decay_it_uses(kind):
 @pytest.mark.parametrize(("unreached", "named"), [(3, "parameter 3:"), (4, "parameter 3 and 1 more:")])
 def test_a_warning_names_three_parameters_and_counts_the_rest(unreached, named):
     opt = SGD([Value(1.0) for _ in range(unreached + 1)], 0.1)
+    for _ in range(9):
+        opt.zero_grad()
+        (opt.params[0] * 2.0).backward()
+        opt.step()
+    opt.zero_grad()
     (opt.params[0] * 2.0).backward()
     with pytest.warns(TrainingWarning, match=f"not made of parameter 1, parameter 2, {named} no backward"):
         opt.step()
@@ -530,3 +535,29 @@ def test_numbers_that_are_finite_one_by_one_are_taken_though_their_sum_is_not():
     opt = optim.SGD(params, 1e-300, momentum=0.5)
     opt.step()
     assert opt.state == [(1.2e308,)] * 2
+
+
+# --- what is no number
+
+
+def test_a_schedule_in_the_place_of_a_learning_rate_says_where_it_goes():
+    schedule = optim.schedules.cosine(0.1, 10)
+    with pytest.raises(TypeError, match=r"lr is a number, got a function of the step: write fit\(..., schedule=f\)"):
+        SGD([Value(1.0)], schedule)
+
+
+@pytest.mark.parametrize("gradient", [None, Value(2.0)])
+def test_a_gradient_that_is_no_number_is_refused(gradient):
+    opt = SGD([Value(1.0), Value(3.0, "w")], 0.1)
+    opt.params[1].grad = gradient
+    with pytest.raises(
+        TypeError, match=r"the gradient of parameter 1 \('w'\) is .*, not a number: write p.grad = g.data"
+    ):
+        opt.step()
+    assert opt.params[1].data == 3.0
+
+
+def test_a_method_that_was_not_called_says_so():
+    model = nn.MLP(1, [1], seed=0)
+    with pytest.raises(TypeError, match=r"SGD expects a list of Values, got one method: give it model.parameters\(\)"):
+        SGD(model.parameters, 0.1)

@@ -3,6 +3,7 @@
 import functools
 import importlib.util
 import math
+import re
 import sys
 
 import numpy as np
@@ -310,13 +311,45 @@ def test_arguments_that_make_no_sense_are_refused_before_anything_runs(arguments
     assert numbers(params) == before
 
 
-@pytest.mark.parametrize("result", [0.5, None, [Value(1.0)], np.float64(0.5)], ids=lambda r: type(r).__name__)
-def test_a_loss_that_is_no_value_is_refused(result):
+@pytest.mark.parametrize("compiled", [False, None])
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        (0.5, "0.5; compute it from the model's outputs, not from their .data"),
+        (np.float64(0.5), "not from their .data"),
+        (None, "None: is there a `return`?"),
+        ([Value(1.0)], "a list of 1: write `return mean(...)`"),
+    ],
+)
+def test_a_loss_that_is_no_value_is_refused(result, message, compiled):
     params, _ = small()
     before = numbers(params)
-    with pytest.raises(TypeError, match=r"loss\(x, y\) must return one Value, got .*, not from their \.data"):
-        fit(lambda x, y: result, optim.SGD(params, 0.1), X, Y, epochs=1, progress=False)
+    with pytest.raises(TypeError, match=rf"loss\(x, y\) must return one Value, got .*{re.escape(message)}"):
+        fit(lambda x, y: result, optim.SGD(params, 0.1), X, Y, epochs=1, compiled=compiled, progress=False)
     assert numbers(params) == before
+
+
+@pytest.mark.parametrize("compiled", [False, None])
+def test_a_penalty_that_is_a_plain_number_is_refused(compiled):
+    params, loss = small()
+    before = numbers(params)
+    with pytest.raises(TypeError, match=r"penalty\(\) must return one Value, such as nn.l2.*, got 0.5"):
+        fit(loss, optim.SGD(params, 0.1), X, Y, epochs=1, penalty=lambda: 0.5, compiled=compiled, progress=False)
+    assert numbers(params) == before
+
+
+@pytest.mark.parametrize("compiled", [False, None])
+def test_fit_inside_no_grad_is_refused(compiled):
+    params, loss = small()
+    with no_grad(), pytest.raises(RuntimeError, match=r"inside no_grad\(\): nothing is recorded"):
+        fit(loss, optim.SGD(params, 0.1), X, Y, epochs=1, compiled=compiled, progress=False)
+
+
+@pytest.mark.parametrize("compiled", [False, None])
+def test_nan_among_the_examples_is_not_called_a_high_learning_rate(compiled):
+    params, loss = small()
+    with pytest.raises(FloatingPointError, match="No step was made: is every number in X and y finite"):
+        fit(loss, optim.SGD(params, 0.1), [[math.nan, 1.0]] * len(Y), Y, epochs=2, compiled=compiled, progress=False)
 
 
 def test_a_schedule_below_zero_is_refused():

@@ -10,12 +10,13 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from . import nn, ops
 from .engine import Value, anomaly, gradients, no_grad, no_grad_active, topological_order
-from .mistakes import TrainingWarning
+from .mistakes import TrainingWarning, not_a_loss
 from .optim import Optimizer
 
 FLAT = 0.06  # of the steepest slope, which tanh has left at |tanh z| = 0.97
@@ -120,22 +121,29 @@ def doctor(
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"doctor expects a model, an nn.Module, got {model!r}")
+    if no_grad_active():
+        raise RuntimeError("inside no_grad() nothing is recorded, so there are no gradients to look at: leave it first")
+    if isinstance(loss, Value) or not callable(loss):
+        raise TypeError(f"doctor expects the loss as a function, loss(x, y) -> one Value, got {loss!r}")
+    if opt is not None and not isinstance(opt, Optimizer):
+        raise TypeError(f"doctor expects an optimiser, as optim.SGD(model.parameters(), lr=0.1), got {opt!r}")
     if not len(X) or len(X) != len(y):
         raise ValueError(f"doctor expects examples and a target for each, got {len(X)} and {len(y)}")
-    if not isinstance(examples, int) or examples < 1:
+    if not isinstance(examples, Integral) or examples < 1:
         raise ValueError(f"examples is a whole number of at least 1, got {examples!r}")
     every = -(-len(X) // examples)
     with _unchanged([*model.parameters(), *(opt.params if opt else ())], opt):
-        return _Examination(model, loss, list(X[::every]), list(y[::every]), opt).checkup()
+        return _Examination(model, loss, X[::every], y[::every], opt).checkup()
 
 
 class _Examination:
     """What is found out on the way: the findings so far, the step, the parts of the model."""
 
-    def __init__(self, model: nn.Module, loss: Any, X: list[Any], y: list[Any], opt: Optimizer | None) -> None:
+    def __init__(self, model: nn.Module, loss: Any, X: Sequence[Any], y: Sequence[Any], opt: Optimizer | None) -> None:
         self.model, self.loss, self.X, self.y, self.opt = model, loss, X, y, opt
         self.names = {p: name for name, p in model.named_parameters()}
         self.start = {p: p.data for p in self.names}
+        self.computed = {v: name for name, v in nn._walk("", model, set(), Value) if v.op is not None}
         self.whole = False  # is loss(X, y) a function of all examples?
         self.findings: list[Finding] = []
 
@@ -147,13 +155,13 @@ class _Examination:
             p.zero_grad()
             p.before = None
         objective.backward()
-        self._look_at_parameters()
+        order = topological_order(objective)
+        self._look_at_parameters(order)
         if not all(map(math.isfinite, [objective.data, *(p.grad for p in self.names)])):
-            self.found("not finite", self._birth(), "A smaller learning rate, smaller weights, or a safer formula.")
+            self.found("not finite", *self._birth())
             return Checkup(tuple(self.findings), examples=len(self.X), loss=(objective.data,))
         if self.whole:
             self._look_at_a_sum(objective.data)
-        order = topological_order(objective)
         self._look_at_the_loss(order)
         opt, before = self.opt, objective.data
         moves, step, after = self._try_a_step(opt, before) if opt else self._propose_a_step(before)
@@ -173,18 +181,22 @@ class _Examination:
             value = self._first_call()
             if isinstance(value, Value):
                 value = self._loss_of()
-        except Exception as error:
+        except ExceptionGroup as errors:
+            one, of_all = map(_told, errors.exceptions)
             self.found(
                 "the loss raises",
-                f"{type(error).__name__}: {error} ({_line_of(error)})",
+                f"with one example {one}; with all of them {of_all}.",
                 "loss(x, y) takes one example of X and y, as for fit, or all of them.",
             )
             return None
+        except Exception as error:
+            self.found("the loss raises", f"{_told(error)}.", "It must do for every example.")
+            return None
         if not isinstance(value, Value):
             self.found(
-                "the loss is a plain number",
-                f"it returned {value!r}, a {type(value).__name__}, from which nothing flows back.",
-                "Compute it from the model's outputs, not from their .data, and not with functions of `math`.",
+                "the loss is no Value",
+                f"it returned {not_a_loss(value)}",
+                "Nothing flows back from it; nor from functions of `math`.",
             )
             return None
         return value
@@ -195,32 +207,37 @@ class _Examination:
         except Exception as of_one:
             try:
                 value = self.loss(self.X, self.y)
-            except Exception:
-                raise of_one from None
+            except Exception as of_all:
+                raise ExceptionGroup("", [of_one, of_all]) from None
             self.whole = True
             return value
 
-    def _loss_of(self, times: int = 1) -> Any:
-        """times: every example so often."""
+    def _loss_of(self, twice: bool = False) -> Any:
+        """twice: of every example two times."""
         if self.whole:
-            return self.loss(self.X * times, self.y * times)
+            return self.loss(_twice(self.X), _twice(self.y)) if twice else self.loss(self.X, self.y)
         return ops.mean([self.loss(x, t) for x, t in zip(self.X, self.y)])
 
-    def _number(self, times: int = 1) -> float:
+    def _number(self, twice: bool = False) -> float:
         with no_grad():
-            return float(self._loss_of(times).data)
+            return float(self._loss_of(twice).data)
 
-    def _birth(self) -> str:
-        place = "the loss or a gradient."
+    def _birth(self) -> tuple[str, str]:
+        """Where a number that is not finite comes from, and what to do."""
+        for name, part in ("X", self.X), ("y", self.y):
+            for example in part:
+                for x in nn._flat(example):
+                    if isinstance(x, Real) and not math.isfinite(x):
+                        return f"{name} holds {x}, in {example!r}.", "Leave that example out, or fill the gap."
         try:
             with anomaly():
                 self._loss_of().backward()
         except FloatingPointError as error:
-            place = str(error)
-        return place
+            return str(error), "A smaller learning rate, smaller weights, or a safer formula."
+        return "the loss or a gradient.", "A smaller learning rate, smaller weights, or a safer formula."
 
     def _look_at_a_sum(self, once: float) -> None:
-        twice = self._number(times=2)
+        twice = self._number(twice=True)
         if twice - once > 0.5 * abs(once):
             n = len(self.X)
             self.found(
@@ -238,15 +255,24 @@ class _Examination:
 
     # --- the parameters and the step
 
-    def _look_at_parameters(self) -> None:
-        computed = [p for p in self.names if p.op is not None]
+    def _look_at_parameters(self, order: Sequence[Value]) -> None:
+        anew = set(topological_order(self._loss_of()))
+        old = [node for node in order if node.op is not None and node in anew]
+        computed = [node for node in old if node in self.computed]
         if computed:
             self.found(
                 "a computed parameter",
                 f"{self._listed(computed)} was made by {computed[0].op}, as p = p - lr * p.grad does.",
                 "Write p.data -= lr * p.grad, which changes the parameter itself.",
             )
-        unreached = [p for p in self.names if p.op is None and p.before is None]
+        elif old:
+            self.found(
+                "an old graph",
+                f"{len(old)} operations of the loss, the first of them {old[0].op}, were done before the loss was "
+                "called, and are not done again after a step.",
+                "Compute the loss anew in every step, all of it.",
+            )
+        unreached = [p for p in self.names if p.before is None]
         if unreached:
             self.found(
                 "not in the loss",
@@ -258,7 +284,7 @@ class _Examination:
             self.found(
                 "not in the optimiser",
                 f"{self._listed([p for p in self.names if p in strangers])} is not in its list and stays as it is.",
-                "Give it model.parameters(), of this very model, after the model has been made.",
+                "Leave it out where that is meant, to freeze it; else give model.parameters(), of this very model.",
             )
 
     def _try_a_step(self, opt: Optimizer, before: float) -> tuple[dict[Value, float], str, float]:
@@ -285,6 +311,15 @@ class _Examination:
                 f"this step lowers the loss by {before - after:.2g}, one 1000 times as long by {before - far:.2g}.",
                 f"Try lr={100.0 * opt.lr:g}.",
             )
+        elif after == before and set(self.start) <= set(opt.params):
+            downhill = {p: -p.grad for p in self.start}
+            lr = self._largest(downhill, before, range(1, -9, -1))
+            if before - self._after(downhill, lr) > 0.01 * abs(before):
+                self.found(
+                    "a learning rate too low",
+                    f"this step leaves the loss as it is, to the last bit; a plain step with lr={lr:g} lowers it.",
+                    f"Try lr={lr:g}.",
+                )
         return moves, f" after a step of {type(opt).__name__} with lr={opt.lr:g}", after
 
     def _propose_a_step(self, before: float) -> tuple[dict[Value, float], str, float]:
@@ -398,7 +433,7 @@ class _Examination:
 
     def _listed(self, parameters: Sequence[Value]) -> str:
         more = f" and {len(parameters) - 3} more" if len(parameters) > 3 else ""
-        return ", ".join(self.names[p] for p in parameters[:3]) + more
+        return ", ".join((self.names | self.computed)[p] for p in parameters[:3]) + more
 
 
 def respond(neuron: nn.Neuron, z: float) -> tuple[float, float]:
@@ -410,12 +445,16 @@ def respond(neuron: nn.Neuron, z: float) -> tuple[float, float]:
     return out.data, gradients(topological_order(out)).get(leaf, 0.0)
 
 
-def _line_of(error: Exception) -> str:
-    """Where in the user's program: the innermost frame outside this package."""
+def _twice(examples: Sequence[Any]) -> Any:
+    return examples.repeat(2, axis=0) if hasattr(examples, "repeat") else list(examples) * 2  # NumPy's, or a list
+
+
+def _told(error: Exception) -> str:
+    """The error, and where in the user's program it came: the innermost frame outside this package."""
     frames = traceback.extract_tb(error.__traceback__)
     here = str(Path(__file__).parent)
     frame = next((f for f in reversed(frames) if not f.filename.startswith(here)), frames[0])
-    return f"{frame.filename}:{frame.lineno}: {frame.line}"
+    return f"{type(error).__name__}: {error} ({frame.filename}:{frame.lineno}: {frame.line})"
 
 
 def _sum_to_one(node: Value) -> bool:

@@ -110,7 +110,7 @@ class Value:
     """
 
     # set only where there is something to say: `line` under `anomaly`, `scope` and `call` for pictures, and
-    # `before`, the gradient from which a leaf's adding up began, by which a step sees whether it was zeroed
+    # `before`, the gradient from which a leaf's adding up began (None: nothing was added), for `Optimizer.step`
     __slots__ = ("__weakref__", "args", "before", "call", "data", "grad", "label", "line", "local_grads", "op", "scope")
     data: float
     grad: float
@@ -164,8 +164,15 @@ class Value:
         """Adds d self / d leaf to the grad of every leaf; gradients between belong to this pass.
 
         Topological order: a node passes its gradient on when all its users have passed theirs.
+        TrainingWarning where this is not the first pass, and .data was changed since the forward pass.
         """
         order = topological_order(self)
+        if self.args and self.grad is not UNREACHED and any(map(has_changed, order)):
+            warn(
+                "old graph",
+                f"a second backward() on {_name(self)}, while .data was changed since it was computed: the gradients "
+                "are those of the old numbers. Compute the loss anew, inside the loop",
+            )
         for node in order:
             if node.args:
                 node.grad = UNREACHED
@@ -174,6 +181,8 @@ class Value:
                 node.before = node.grad
             if isinstance(node.data, Value):
                 raise TypeError(f"the data of {_name(node)} is a Value, not a number: write p.data -= lr * p.grad")
+            if node.grad is None:
+                raise TypeError(f"the grad of {_name(node)} is None, not a number: write p.zero_grad()")
         self.grad = 1.0 if self.args else self.grad + 1.0
         if _mode.anomaly:
             _check_backward(self, order)
@@ -188,6 +197,7 @@ class Value:
     def zero_grad(self) -> None:
         """Forget the gradient: 0.0, as before any backward pass."""
         self.grad = UNREACHED
+        self.before = None
 
     __add__, __radd__ = _binary(ops.add)
     __sub__, __rsub__ = _binary(ops.sub)
@@ -214,7 +224,7 @@ class Value:
         if self.grad and not self.args and not isinstance(other, Value):
             warn(
                 "update in place",
-                f"+= and -= make a new Value and leave {_name(self)} as it is, in its model and its optimiser: "
+                f"+= and -= make a new Value, of a graph that grows with every step, and leave {_name(self)} as it is: "
                 "write p.data -= lr * p.grad",
             )
 
@@ -447,7 +457,7 @@ def _gather(sent: list[tuple[Any, Any, Any]]) -> tuple[Any, Any]:
         if len(sent) == 1:
             return _times(*sent[0][:2]), True
         upstreams, locals_ = [g for g, _, _ in sent], [dx for _, dx, _ in sent]
-        if all(dx == 1.0 for dx in locals_):
+        if all(dx.__class__ is float and dx == 1.0 for dx in locals_):
             return ops.total(upstreams), True
         return ops.dot(upstreams, locals_), True
     terms, reach = [], 0.0
@@ -463,9 +473,9 @@ def _where(condition: Any, this: Any, other: Any) -> Any:
 
 
 def _times(g: Any, dx: Any) -> Any:
-    if dx == 1.0:
+    if dx.__class__ is float and dx == 1.0:
         return g
-    if g == 1.0:
+    if g.__class__ is float and g == 1.0:
         return dx
     recorder = g if isinstance(g, Value) else dx
     return recorder.record(ops.mul, (g, dx)) if isinstance(recorder, Value) else g * dx

@@ -6,6 +6,7 @@ import linecache
 import sys
 import warnings
 from types import FrameType
+from typing import Any
 
 
 class TrainingWarning(UserWarning):
@@ -19,14 +20,23 @@ class TrainingWarning(UserWarning):
 _first: dict[tuple[str, int, str], str] = {}  # (file, line, mistake) -> what was said there first
 
 
-def warn(mistake: str, message: str) -> None:
-    """A TrainingWarning at the user's line; the same mistake there is no news when it names another parameter."""
+def warn(mistake: str, message: str, category: type[Warning] = TrainingWarning) -> None:
+    """A warning at the user's line; the same mistake there is no news when it names another parameter."""
     frame, depth = _user_frame()
     shown = frame.f_globals.setdefault("__warningregistry__", {})  # the standard filters' notes
     first = _first.setdefault((frame.f_code.co_filename, frame.f_lineno, mistake), message)
-    if shown.get((first, TrainingWarning, frame.f_lineno)):
-        shown[message, TrainingWarning, frame.f_lineno] = True
-    warnings.warn(message, TrainingWarning, stacklevel=depth)
+    if shown.get((first, category, frame.f_lineno)):
+        shown[message, category, frame.f_lineno] = True
+    warnings.warn(message, category, stacklevel=depth)
+
+
+def not_a_loss(value: Any) -> str:
+    """What a loss returned instead of one Value, and what to write."""
+    if value is None:
+        return "None: is there a `return`?"
+    if isinstance(value, (list, tuple)):
+        return f"a list of {len(value)}: write `return mean(...)`"
+    return f"{value!r}; compute it from the model's outputs, not from their .data"
 
 
 def user_line() -> str:

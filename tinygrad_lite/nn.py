@@ -8,6 +8,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import repeat
+from numbers import Integral
 from typing import Any, cast
 
 from . import ops
@@ -80,10 +81,13 @@ class Module:
         yield from _walk("", self, set(), Module)
 
     def named_parameters(self) -> Iterator[tuple[str, Value]]:
-        """(path, Value) of every parameter, such as ("layers.0.neurons.3.w.1", Value); each Value once."""
+        """(path, Value) of every parameter, such as ("layers.0.neurons.3.w.1", Value); each Value once.
+
+        A parameter is a leaf: what was computed, like an output that a module keeps, is none.
+        """
         seen: set[Value] = set()
         for name, value in _walk("", self, set(), Value):
-            if value not in seen:
+            if value.op is None and value not in seen:
                 seen.add(value)
                 yield name, value
 
@@ -239,7 +243,7 @@ class MLP(Module):
         init: str | Init | None = None,
         seed: int | random.Random | None = None,
     ) -> None:
-        if isinstance(nouts, int) or not nouts:
+        if not hasattr(nouts, "__len__") or not len(nouts):
             raise ValueError(f"MLP expects a list of layer sizes such as [16, 16, 1], got {nouts!r}")
         rng = _generator(seed)
         sizes = [nin, *nouts]
@@ -312,8 +316,10 @@ def cross_entropy(zs: Sequence[Any], k: Any) -> Any:
     0.693147
     """
     zs = _scores("cross_entropy", zs)
-    if isinstance(k, (list, tuple)):
-        raise TypeError(f"cross_entropy expects the class as one number, got {k!r}; of a one-hot list it is k.index(1)")
+    if isinstance(k, (list, tuple)) or getattr(k, "ndim", 0) > 0:
+        raise TypeError(
+            f"cross_entropy expects the class as one number, got {list(k)}; of a one-hot list it is k.index(1)"
+        )
     _demand(
         k,
         lambda k: k in range(len(zs)),
@@ -331,12 +337,12 @@ def softmax(zs: Sequence[Any]) -> list[Any]:
 
 def l1(parameters: Iterable[Any], strength: float = 1.0) -> Any:
     """strength * sum of |p|."""
-    return strength * ops.total([abs(p) for p in parameters])
+    return strength * ops.total([abs(p) for p in _listed("l1", parameters)])
 
 
 def l2(parameters: Iterable[Any], strength: float = 1.0) -> Any:
     """strength * sum of p^2."""
-    parameters = list(parameters)
+    parameters = _listed("l2", parameters)
     return strength * ops.dot(parameters, parameters)
 
 
@@ -344,7 +350,8 @@ def accuracy(outputs: Sequence[Any], targets: Sequence[Any]) -> float:
     """The share of right answers, from 0 to 1.
 
     outputs: one score per example, right where its sign is the target's (-1 or 1); or a list of scores
-    per example, right where the largest stands at the target's place (0, 1, 2, ...).
+    per example, right where the largest stands at the target's place (0, 1, 2, ...). ValueError for a
+    target that no such place can be.
     """
     if len(outputs) != len(targets) or not len(outputs):
         raise ValueError(f"accuracy expects as many outputs as targets, got {len(outputs)} and {len(targets)}")
@@ -354,6 +361,8 @@ def accuracy(outputs: Sequence[Any], targets: Sequence[Any]) -> float:
             right += (output > 0) == (target > 0)
         else:
             numbers = [z.data if isinstance(z, Value) else z for z in output]
+            if hasattr(target, "__len__") or target not in range(len(numbers)):
+                raise ValueError(f"accuracy expects a class from 0 to {len(numbers) - 1}, got {target!r}")
             right += numbers.index(max(numbers)) == target
     return right / len(outputs)
 
@@ -393,7 +402,7 @@ def _walk(path: str, part: Any, entered: set[int], kind: type) -> Iterator[tuple
 
 
 def _modules_and_tensors(path: str, part: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(part, (Module, Value)) or _is_tensor(part):
+    if isinstance(part, Module) or _is_tensor(part):
         yield path, part
     elif isinstance(part, (list, tuple, dict)):
         for name, inner in part.items() if isinstance(part, dict) else enumerate(part):
@@ -401,11 +410,11 @@ def _modules_and_tensors(path: str, part: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _is_tensor(part: Any) -> bool:
-    """Whether part is a list of Values, or of rows of one length, all the way down."""
+    """Whether part is a parameter, or a list of them or of rows of one length, all the way down."""
+    if isinstance(part, Value):
+        return part.op is None
     if not isinstance(part, (list, tuple)) or not part:
         return False
-    if all(isinstance(inner, Value) for inner in part):
-        return True
     return all(map(_is_tensor, part)) and len(set(map(shape, part))) == 1
 
 
@@ -425,6 +434,12 @@ def _map(f: Callable[[Any], Any], tensor: Any) -> Any:
 
 def _names(names: Iterable[str]) -> str:
     return ", ".join(sorted(names)) or "nothing"
+
+
+def _listed(who: str, parameters: Any) -> list[Any]:
+    if not isinstance(parameters, Iterable):
+        raise TypeError(f"{who} expects a list of Values, got one {type(parameters).__name__}: write model.parameters()")
+    return list(parameters)
 
 
 def _scores(who: str, zs: Any) -> list[Any]:
@@ -448,13 +463,17 @@ def _demand(target: Any, holds: Callable[[float], bool], message: Callable[[floa
 
 
 def _check_size(who: str, what: str, n: Any) -> None:
-    if not isinstance(n, int) or n < 1:
+    if not isinstance(n, Integral) or n < 1:
         raise ValueError(f"{who} expects a whole number of {what}, at least 1, got {n!r}")
 
 
 def _check_inputs(who: str, nin: int, x: Any) -> Sequence[Any]:
     if isinstance(x, (Value, str)) or not hasattr(x, "__len__"):
         raise TypeError(f"{who} expects a list of {nin} inputs, got {x!r}; for one input write [x]")
+    if len(x) and hasattr(x[0], "__len__") and not isinstance(x[0], str):
+        raise TypeError(
+            f"{who} expects {nin} inputs, got {len(x)} lists; for many examples write [model(x) for x in X]"
+        )
     if len(x) != nin:
         raise ValueError(f"{who} expects {nin} inputs, got {len(x)}")
     return x  # type: ignore[no-any-return]

@@ -99,9 +99,9 @@ class Op:
                 None if not want else d(out, *inputs) if callable(d) else d for d, want in zip(self.partials, want_all)
             ]
         if self.selects is True:
-            grads = [None if d == 0.0 else d for d in grads]
+            grads = [None if d.__class__ is float and d == 0.0 else d for d in grads]
         elif self.selects:
-            grads = [None if s and d == 0.0 else d for s, d in zip(self.selects, grads)]
+            grads = [None if s and d.__class__ is float and d == 0.0 else d for s, d in zip(self.selects, grads)]
         return tuple(grads)
 
     def __repr__(self) -> str:

@@ -17,6 +17,8 @@ from typing import Any
 from . import ops
 from .mistakes import warn
 
+PATIENCE = 10  # steps in which no backward pass reaches a parameter, as a row of a table that no example chose
+
 
 class Optimizer:
     """Base of all: keeps parameters, learning rate and state; a subclass writes `update`.
@@ -33,7 +35,7 @@ class Optimizer:
 
     def __init__(self, params: Iterable[Any], lr: float) -> None:
         if not isinstance(params, Iterable):
-            hint = "model.parameters()" if hasattr(params, "parameters") else "[v]"
+            hint = "model.parameters()" if hasattr(params, "parameters") or callable(params) else "[v]"
             raise TypeError(
                 f"{type(self).__name__} expects a list of Values, got one {type(params).__name__}: give it {hint}"
             )
@@ -57,6 +59,8 @@ class Optimizer:
         self.t = 0  # steps made
         self.state = [(0.0,) * self.state_size] * len(self.params)
         self._spent: list[float | None] = [None] * len(self.params)  # the gradients that the last step used
+        self._unreached = list(range(len(self.params)))  # so far, and
+        self._patience = PATIENCE  # for how many steps more that may be
 
     @property
     def lr(self) -> float:
@@ -65,6 +69,10 @@ class Optimizer:
 
     @lr.setter
     def lr(self, lr: float) -> None:
+        if callable(lr):
+            raise TypeError(
+                "lr is a number, got a function of the step: write fit(..., schedule=f), or opt.lr = f(opt.t)"
+            )
         self._lr = _not_negative("lr", lr)
 
     def update(self, p: Any, g: Any, lr: Any, t: Any, *state: Any) -> tuple[Any, ...]:
@@ -76,12 +84,16 @@ class Optimizer:
         """Moves every parameter by its gradient. FloatingPointError, and nothing moved, where a
         gradient or a new parameter is not finite.
 
-        TrainingWarning where no backward pass has reached a parameter since the last step, and where
-        one added to the gradient that the last step had already used. accumulate=True: that is meant,
-        the next pass adds to the gradients as they are.
+        TrainingWarning where no backward pass has reached any parameter since the last step, or some
+        parameter in the first ten steps, and where one added to the gradient that the last step had
+        already used. accumulate=True: that is meant, the next pass adds to the gradients as they are.
         """
         lr, t = self.lr, self.t + 1.0
-        if not math.isfinite(sum([p.grad for p in self.params])):
+        try:
+            finite = math.isfinite(sum([p.grad for p in self.params]))
+        except TypeError:
+            finite = False
+        if not finite:
             self._refuse_gradients()
         results = [self.update(p.data, p.grad, lr, t, *state) for p, state in zip(self.params, self.state)]
         numbers = [r[0] for r in results]
@@ -102,28 +114,31 @@ class Optimizer:
 
     def _look_for_mistakes(self) -> None:
         before = [getattr(p, "before", None) for p in self.params]
-        if None not in before and not any(map(operator.is_, before, self._spent)):
-            return
-        unreached = [i for i, began in enumerate(before) if began is None]
-        by_hand = len(unreached) == len(before) and any(
-            p.grad and p.grad is not g for p, g in zip(self.params, self._spent)
-        )
-        if unreached and not by_hand:
-            self.warn_unreached(unreached)
-        if kept := [i for i, (began, spent) in enumerate(zip(before, self._spent)) if spent and began is spent]:
-            warn(
-                "zero_grad",
-                f"{self._names(kept)} still held the gradient of the last step, and backward added to it: call "
-                "zero_grad() before backward(), or step(accumulate=True) where that is meant",
-            )
+        self._unreached = [i for i in self._unreached if before[i] is None and not self.params[i].grad]
+        self._patience -= 1
+        if before.count(None) == len(before):
+            by_hand = any(p.grad and p.grad is not g for p, g in zip(self.params, self._spent))
+            if not by_hand:
+                self.warn_unreached(list(range(len(before))))
+        elif self._unreached and self._patience == 0:
+            self.warn_unreached(self._unreached)
+        if any(map(operator.is_, before, self._spent)):
+            kept = [i for i, (began, spent) in enumerate(zip(before, self._spent)) if spent and began is spent]
+            if kept:
+                warn(
+                    "zero_grad",
+                    f"{self._names(kept)} still held the gradient of the last step, and backward added to it: call "
+                    "zero_grad() before backward(), or step(accumulate=True) where that is meant",
+                )
 
     def warn_unreached(self, which: list[int]) -> None:
         """TrainingWarning about the parameters at these places, which are not in the loss's graph."""
         if len(which) == len(self.params):
             warn(
                 "no backward",
-                "no backward pass has reached a parameter since the last step: call loss.backward() before step(), "
-                "on a loss made of these parameters themselves, not of their .data and not under no_grad()",
+                "no backward pass has reached a parameter since the last step, or zero_grad() came after it: call "
+                "zero_grad(), loss.backward(), step(), on a loss made of these parameters themselves, not of their "
+                ".data and not under no_grad()",
             )
         else:
             warn(
@@ -135,6 +150,8 @@ class Optimizer:
 
     def _refuse_gradients(self) -> None:
         for i, p in enumerate(self.params):
+            if p.grad is None or hasattr(p.grad, "record"):
+                raise TypeError(f"the gradient of {self._name(i)} is {p.grad!r}, not a number: write p.grad = g.data")
             if not math.isfinite(p.grad):
                 raise FloatingPointError(
                     f"the gradient of {self._name(i)} is {p.grad}; nothing was updated. "

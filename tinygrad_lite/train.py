@@ -8,12 +8,13 @@ import sys
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from . import ops
 from .data import shuffled
-from .engine import Value
-from .mistakes import warn
+from .engine import Value, no_grad_active
+from .mistakes import not_a_loss, warn
 from .optim import Optimizer
 
 if TYPE_CHECKING:
@@ -63,7 +64,9 @@ def fit(
     stops the training. every=None: after each epoch, but in native code a few times a second.
     progress: a bar on stderr (tqdm where it is installed).
     compiled: True runs whole epochs in native code, which needs the extra `jit`; None does where that is
-    installed and the loss can be compiled, else the engine computes every scalar by itself.
+    installed and the loss can be compiled, else the engine computes every scalar by itself (RuntimeWarning
+    that says why). Compiled, loss and penalty are recorded once: a Python number that they read is that of
+    the start, and one that a callback should change has to be a Value.
 
     An exception (also Ctrl-C) leaves the parameters of a whole step. TrainingWarning where the loss
     rises, and where it is not made of some parameter.
@@ -73,6 +76,8 @@ def fit(
             f"write fit(loss, opt, X, y, epochs=...), with a function and an optimiser, got {loss!r}, {opt!r}"
         )
     _check(X, y, epochs, batch_size, tol, every)
+    if no_grad_active():
+        raise RuntimeError("fit was called inside no_grad(): nothing is recorded, so nothing can be learnt")
     size = len(X) if batch_size is None else min(batch_size, len(X))
     history, start = History(), time.perf_counter()
     trainer = _trainer(compiled, loss, opt, X, y, size, seed, penalty, tol)
@@ -85,7 +90,7 @@ def fit(
     try:
         for epoch in loop:
             history.seconds = time.perf_counter() - start
-            rising = rising or _warn_if_rising(history)
+            rising = rising or _warn_if_rising(history, penalty is not None)
             bar(epoch, history.loss[-1])
             last = epoch >= epochs or history.stopped != History.stopped
             if callback is not None and (every is None or epoch % every == 0 or last) and callback(epoch, history):
@@ -115,9 +120,9 @@ def _eager_epochs(
             if schedule is not None:
                 opt.lr = schedule(opt.t)
             value = _objective(loss, [X[i] for i in chosen], [y[i] for i in chosen], penalty)
-            _check_loss(value.data, epoch)
+            _check_loss(value.data, epoch, history.steps)
             if why:  # told where it is all that is wrong
-                warn("no compiler", f"fit runs without the compiler: {why}")
+                warn("no compiler", f"fit runs without the compiler: {why}", RuntimeWarning)
                 why = ""
             opt.zero_grad()
             value.backward()
@@ -166,7 +171,7 @@ def _compiled_epochs(
                     trainer.push()
                     opt.lr = float(rates[made])
                     trainer.blame()
-                    _check_loss(trainer.last_loss, len(history.loss) + 1)
+                    _check_loss(trainer.last_loss, len(history.loss) + 1, history.steps)
                     opt.step()  # says which gradient or parameter is not finite
                     raise FloatingPointError("only native code made a number that is not finite: use compiled=False")
                 trainer.exact = True  # a 0 x inf may only be the quick way's: once more, with care
@@ -227,15 +232,18 @@ def _no_move(tol: float, step: int) -> str:
     return f"no parameter moved more than tol={tol:g} in step {step}"
 
 
-def _check_loss(value: float, epoch: int) -> None:
+def _check_loss(value: float, epoch: int, steps: int) -> None:
     if not math.isfinite(value):
+        cause = (
+            "Often the learning rate is too high" if steps else "No step was made: is every number in X and y finite?"
+        )
         raise FloatingPointError(
-            f"the loss is {value} in epoch {epoch}; the parameters are those before this step. Often the learning "
-            "rate is too high; `with anomaly():` finds the place"
+            f"the loss is {value} in epoch {epoch}; the parameters are those before this step. {cause}; "
+            "`with anomaly():` finds the place"
         )
 
 
-def _warn_if_rising(history: History) -> bool:
+def _warn_if_rising(history: History, penalised: bool) -> bool:
     """TrainingWarning, and True, where the loss has risen for three epochs and is twice that of the first."""
     first, now = history.loss[0], history.loss[-1]
     last = history.loss[-4:]
@@ -244,7 +252,8 @@ def _warn_if_rising(history: History) -> bool:
         warn(
             "rising loss",
             f"the loss rose from {first:.4g} in epoch 1 to {now:.4g} in epoch {len(history.loss)}: the learning rate "
-            f"of {history.lr[-1]:g} is probably too high, try a tenth; doctor(model, loss, X, y, opt) looks closer",
+            f"of {history.lr[-1]:g} is probably too high{', unless the penalty has grown' if penalised else ''}; try a "
+            "tenth; doctor(model, loss, X, y, opt) looks closer",
         )
     return rising
 
@@ -254,14 +263,14 @@ def _objective(loss: Callable[[Any, Any], Any], X: Sequence[Any], y: Sequence[An
     losses = [loss(xi, yi) for xi, yi in zip(X, y)]
     for value in losses:
         if not isinstance(value, Value):
-            raise TypeError(
-                f"loss(x, y) must return one Value, got {value!r}; compute it from the model's outputs, "
-                "not from their .data"
-            )
-    value = ops.mean(losses)
-    if value.op is None:
-        raise RuntimeError("fit was called inside no_grad(): nothing is recorded, so nothing can be learnt")
-    return value if penalty is None else value + penalty()  # type: ignore[no-any-return]
+            raise TypeError(f"loss(x, y) must return one Value, got {not_a_loss(value)}")
+    mean: Value = ops.mean(losses)
+    if penalty is None:
+        return mean
+    more = penalty()
+    if not isinstance(more, Value):
+        raise TypeError(f"penalty() must return one Value, such as nn.l2(model.parameters(), 1e-4), got {more!r}")
+    return mean + more
 
 
 def _check(
@@ -271,11 +280,11 @@ def _check(
         raise ValueError(f"fit expects as many examples as targets, got {len(X)} and {len(y)}")
     if not len(X):
         raise ValueError("fit expects at least one example, got none")
-    if not isinstance(epochs, int) or epochs < 0:
+    if not isinstance(epochs, Integral) or epochs < 0:
         raise ValueError(f"epochs is a whole number of at least 0, got {epochs!r}")
-    if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
+    if batch_size is not None and (not isinstance(batch_size, Integral) or batch_size < 1):
         raise ValueError(f"batch_size is None (all examples) or a whole number of at least 1, got {batch_size!r}")
-    if every is not None and (not isinstance(every, int) or every < 1):
+    if every is not None and (not isinstance(every, Integral) or every < 1):
         raise ValueError(f"every is a whole number of epochs, at least 1, got {every!r}")
     if tol is not None and not tol >= 0.0:
         raise ValueError(f"tol is a largest step of at least 0, got {tol!r}")

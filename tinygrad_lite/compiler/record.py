@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
+from numbers import Real
 from typing import Any, NoReturn, cast
 
 from .. import engine, ops
@@ -111,13 +112,23 @@ class Tracer(Value):
     def __ge__(self, other: Any) -> Any:
         return ops.less_equal(other, self)
 
+    __hash__ = Value.__hash__
+
+    def __eq__(self, other: Any) -> Any:
+        """A condition where `other` is a number, which a branch on it refuses; between nodes identity, as ever."""
+        return self is other if isinstance(other, Value) or not isinstance(other, Real) else ops.equal(self, other)
+
+    def __ne__(self, other: Any) -> Any:
+        same = self == other
+        return not same if same.__class__ is bool else 1.0 - same
+
     @property
     def data(self) -> float:  # type: ignore[override]
         self._refuse("its .data was asked for", "compute with it, or compile a function that returns it")
 
     def __bool__(self) -> bool:
         self._refuse(
-            "a branch depends on it (if, and, or, max, sorted)",
+            "a branch depends on it (if, and, or, in, max, sorted)",
             "write where(condition, a, b), relu(x) or maximum(a, b): both sides are recorded, each example chooses",
         )
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 
 from ..engine import Value, anomaly_active
+from ..mistakes import not_a_loss
 from ..ops import Op
 from ..optim import Optimizer
 from . import blame, check_demands, native
@@ -52,14 +53,15 @@ class Trainer:
         self.loss, self.columns, self.shapes = loss, columns, shapes
         self.opt, self.batch, self.tol = opt, batch, tol
         recorded = self.recorded = record(loss, shapes)
-        if len(recorded.outputs) != 1:
-            raise TypeError(f"loss(x, y) must return one Value, got {len(recorded.outputs)}")
+        if isinstance(recorded.structure, list):
+            raise TypeError(f"loss(x, y) must return one Value, got {not_a_loss(recorded.structure)}")
         check_demands(recorded, columns)
         self.penalty = record(penalty, []) if penalty is not None else None
         self._order_places()
         width = native.host()["width"]
         self.padded = -(-len(opt.params) // width) * width
         self._programs: dict[bool, _StepProgram] = {}
+        self._settings = _settings(opt)
         self.exact = False
         self.rows = compiled._rows(self._program(), columns, self.n)
         self.order = np.arange(self.n)
@@ -100,8 +102,11 @@ class Trainer:
         return self._programs[self.exact]
 
     def pull(self) -> None:
-        """Reads parameters and optimiser state from their Values."""
+        """Reads parameters and optimiser state from their Values; what a callback set in the optimiser is compiled."""
         opt, k = self.opt, len(self.opt.params)
+        if _settings(opt) != self._settings:
+            self._settings = _settings(opt)
+            self._programs.clear()
         self.parameters[:k] = [p.data for p in opt.params]
         for s in range(opt.state_size):
             self.state[s * self.padded : s * self.padded + k] = [state[s] for state in opt.state]
@@ -164,6 +169,14 @@ class Trainer:
         self.last_loss = float(scalars[program.slots[0]])
         program._work.append((scalars, lanes))
         return int(status[0]), losses[: int(self.progress[EPOCHS])].tolist()
+
+
+def _settings(opt: Optimizer) -> dict[str, Any]:
+    """What `update` may read, beside its arguments, as momentum and weight_decay."""
+    return {name: x for name, x in vars(opt).items() if isinstance(x, (int, float)) and name not in _COUNTED}
+
+
+_COUNTED = ("_lr", "t", "_patience")
 
 
 class _StepProgram(Program):
