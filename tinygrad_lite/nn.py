@@ -438,7 +438,8 @@ def _names(names: Iterable[str]) -> str:
 
 def _listed(who: str, parameters: Any) -> list[Any]:
     if not isinstance(parameters, Iterable):
-        raise TypeError(f"{who} expects a list of Values, got one {type(parameters).__name__}: write model.parameters()")
+        got = type(parameters).__name__
+        raise TypeError(f"{who} expects a list of Values, got one {got}: write model.parameters()")
     return list(parameters)
 
 
