@@ -193,6 +193,48 @@ def test_a_loss_that_is_not_finite_only_sometimes():
     assert only(doctor(model, loss, X, Y)).seen == "the loss or a gradient."
 
 
+@pytest.mark.parametrize(("X", "y", "seen"), [
+    ([[0.5, 1.0], [math.nan, 2.0], [1.0, 1.0]], [1.0, -1.0, 1.0], "X holds nan, in [nan, 2.0]."),
+    ([[0.5, 1.0], [1.0, 2.0]], [1.0, math.inf], "y holds inf, in inf."),
+])  # fmt: skip
+def test_a_number_of_the_examples_that_is_not_finite_is_found_there(X, y, seen):
+    model = MLP(2, [4, 1], seed=0)
+    finding = only(doctor(model, lambda x, t: nn.mse(model(x), t), X, y))
+    assert finding.name == "not finite" and finding.seen == seen
+    assert finding.do == "Leave that example out, or fill the gap."
+
+
+def test_a_loss_of_all_examples_that_raises_is_not_taken_for_one_of_one_example():
+    model = MLP(2, [4, 1], seed=0)
+    finding = only(doctor(model, whole(model, average=True), X, CLASSES))
+    assert re.search(r"with one example TypeError: 'int' object is not iterable \(.*test_doctor", finding.seen)
+    assert re.search(
+        r"with all of them ValueError: hinge expects the class y as -1 or 1, got 0.*test_doctor", finding.seen
+    )
+
+
+def test_a_loss_of_all_examples_may_read_numpy_arrays():
+    np = pytest.importorskip("numpy")
+    model = MLP(2, [8, 1], activation="tanh", seed=0)
+
+    def loss(X, y):
+        return sum(nn.hinge(model(X[i]), y[i]) for i in range(X.shape[0])) / X.shape[0]
+
+    rows = doctor(model, loss, np.array(X), np.array(Y))
+    assert rows.ok and rows.loss == doctor(model, hinge(model), X, Y).loss
+    assert names(doctor(model, lambda X, y: loss(X, y) * X.shape[0], np.array(X), np.array(Y)))[0] == "a summed loss"
+
+
+def test_a_loss_that_was_computed_before_it_is_called():
+    model = MLP(2, [4, 1], seed=0)
+    loss = whole(model, average=True)(X, Y)
+    finding = only(doctor(model, lambda X, y: loss, X, Y, optim.SGD(model.parameters(), 0.1)))
+    assert finding.name == "an old graph" and "older than this call of the loss" in finding.seen
+    score = MLP(2, [1], seed=1)(X[0])  # one part of it is enough
+    finding = only(doctor(model, lambda x, s: nn.hinge(model(x), s) + 1e-3 * score, X, Y))
+    assert finding.name == "an old graph" and "1 of the graph's" in finding.seen and "made by dot" in finding.seen
+
+
 # --- parameters and optimiser
 
 
@@ -207,6 +249,8 @@ def test_an_optimiser_of_another_model():
     model, other = MLP(2, [4, 1], seed=0), MLP(2, [4, 1], seed=1)
     checkup = doctor(model, hinge(model), X, Y, optim.SGD(other.parameters(), 0.1))
     assert names(checkup) == ["not in the optimiser"] and "model.parameters()" in checkup.findings[0].do
+    frozen = doctor(model, hinge(model), X, Y, optim.SGD(model.layers[1].parameters(), 0.1))
+    assert names(frozen) == ["not in the optimiser"] and "where that is meant, to freeze it" in frozen.findings[0].do
 
 
 def test_a_parameter_that_was_replaced_by_a_computed_one():
@@ -259,6 +303,23 @@ def test_a_learning_rate_too_low(kind):
     model = MLP(2, [8, 1], activation="tanh", seed=0)
     finding = only(doctor(model, hinge(model), X, Y, kind(model.parameters(), 1e-7)))
     assert finding.name == "a learning rate too low" and finding.do == "Try lr=1e-05."
+
+
+@pytest.mark.parametrize("lr", [0.0, 1e-30])
+def test_a_learning_rate_that_changes_nothing(lr):
+    model = MLP(2, [8, 1], activation="tanh", seed=0)
+    finding = only(doctor(model, hinge(model), X, Y, optim.SGD(model.parameters(), lr)))
+    assert finding.name == "a learning rate too low" and "leaves the loss as it is, to the last bit" in finding.seen
+    (better,) = re.findall(r"Try lr=([\d.e-]+)\.$", finding.do)
+    assert doctor(model, hinge(model), X, Y, optim.SGD(model.parameters(), float(better))).ok
+
+
+def test_a_model_at_its_minimum_is_well():
+    model = MLP(1, [1], seed=0)
+    model.layers[0].neurons[0].w[0].data, model.layers[0].neurons[0].b.data = 2.0, 1.0
+    inputs = [[-1.0], [0.5], [1.0]]
+    targets = [-1.0 + 1e-9, 2.0, 3.0 - 1e-9]
+    assert doctor(model, lambda x, t: nn.mse(model(x), t) + 1.0, inputs, targets, optim.SGD(model.parameters(), 0.1)).ok
 
 
 def test_a_step_beyond_all_numbers():
@@ -462,6 +523,21 @@ def test_arguments_that_make_no_sense_are_refused(arguments, options, error, say
     model, *rest = arguments
     with pytest.raises(error, match=says):
         doctor(model, lambda x, y: Value(1.0), *rest, **options)
+
+
+@pytest.mark.parametrize("loss", [Value(1.0), 0.5, None])
+def test_a_loss_that_is_no_function_is_refused(loss):
+    with pytest.raises(TypeError, match=r"doctor expects the loss as a function, loss\(x, y\) -> one Value, got"):
+        doctor(MLP(2, [1]), loss, X, Y)
+
+
+@pytest.mark.parametrize("opt", [0.1, optim.SGD, []])
+def test_what_is_no_optimiser_is_refused(opt):
+    model = MLP(2, [1])
+    with pytest.raises(
+        TypeError, match=r"doctor expects an optimiser, as optim.SGD\(model.parameters\(\), lr=0.1\), got"
+    ):
+        doctor(model, hinge(model), X, Y, opt)
 
 
 def test_under_no_grad_it_says_so():

@@ -110,10 +110,11 @@ def doctor(
     optimiser whose step is tried; None tries a plain gradient step. X, y: the examples; of more than `examples` it
     takes every second, third, ... The result prints as a table, in a notebook as a page; see `Checkup`, `Part`.
 
-    It looks for: a loss that is a plain number, that raises (labels out of range) or sums where it should average;
-    softmax before cross_entropy, sigmoid before bce_with_logits; numbers that are not finite, and where they were
-    born; parameters that the loss or the optimiser does not know, or that were computed; inputs that saturate the
-    first layer; layers dead or saturated; neurons that stay equal; a learning rate that is too high or too low.
+    It looks for: a loss that is no Value, that raises (labels out of range), that was computed beforehand or sums where
+    it should average; softmax before cross_entropy, sigmoid before bce_with_logits; numbers that are not finite, in the
+    examples or where they were born; parameters that the loss or the optimiser does not know, or that were computed;
+    inputs that saturate the first layer; layers dead or saturated; neurons that stay equal; a learning rate that is too
+    high or too low.
 
     >>> model = nn.MLP(1, [4, 1], activation="tanh", init=lambda nin, rng: 0.5)
     >>> doctor(model, lambda x, y: nn.mse(model(x), y), [[0.1], [0.9]], [0.0, 1.0]).findings[0].name
@@ -121,8 +122,7 @@ def doctor(
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"doctor expects a model, an nn.Module, got {model!r}")
-    if no_grad_active():
-        raise RuntimeError("inside no_grad() nothing is recorded, so there are no gradients to look at: leave it first")
+    _demand_recording()
     if isinstance(loss, Value) or not callable(loss):
         raise TypeError(f"doctor expects the loss as a function, loss(x, y) -> one Value, got {loss!r}")
     if opt is not None and not isinstance(opt, Optimizer):
@@ -268,8 +268,8 @@ class _Examination:
         elif old:
             self.found(
                 "an old graph",
-                f"{len(old)} operations of the loss, the first of them {old[0].op}, were done before the loss was "
-                "called, and are not done again after a step.",
+                f"{len(old)} of the graph's {len(order)} nodes, the first of them made by {old[0].op}, are older than "
+                "this call of the loss, and stay as they are after a step.",
                 "Compute the loss anew in every step, all of it.",
             )
         unreached = [p for p in self.names if p.before is None]
@@ -436,10 +436,14 @@ class _Examination:
         return ", ".join((self.names | self.computed)[p] for p in parameters[:3]) + more
 
 
-def respond(neuron: nn.Neuron, z: float) -> tuple[float, float]:
-    """phi(z) and phi'(z) of this neuron's activation phi. RuntimeError inside no_grad()."""
+def _demand_recording() -> None:
     if no_grad_active():
         raise RuntimeError("inside no_grad() nothing is recorded, so there are no gradients to look at: leave it first")
+
+
+def respond(neuron: nn.Neuron, z: float) -> tuple[float, float]:
+    """phi(z) and phi'(z) of this neuron's activation phi. RuntimeError inside no_grad()."""
+    _demand_recording()
     leaf = Value(z)
     out = neuron._phi(leaf)
     return out.data, gradients(topological_order(out)).get(leaf, 0.0)

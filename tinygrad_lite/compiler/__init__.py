@@ -26,7 +26,8 @@ def jit(function: Callable[..., Any], strict: bool = False) -> Compiled:
     its result is a Value or lists of Values.
 
     strict: no fused multiply-add and no reordering, each example as the engine computes it. Python
-    numbers and branches in the function are fixed when it is first called; parameters are read at every
+    numbers and branches in the function are fixed when it is first called, a branch on an argument is a
+    TypeError, and a dict or set does not find an argument by its number; parameters are read at every
     call. Needs the extra `jit` (llvmlite, numpy): ImportError otherwise.
 
     >>> from tinygrad_lite import Value
