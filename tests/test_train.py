@@ -348,7 +348,9 @@ def test_fit_inside_no_grad_is_refused(compiled):
 @pytest.mark.parametrize("compiled", [False, None])
 def test_nan_among_the_examples_is_not_called_a_high_learning_rate(compiled):
     params, loss = small()
-    with pytest.raises(FloatingPointError, match="It was so before the first step: look for nan in X and y; `with anomaly"):
+    with pytest.raises(
+        FloatingPointError, match="It was so before the first step: look for nan in X and y; `with anomaly"
+    ):
         fit(loss, optim.SGD(params, 0.1), [[math.nan, 1.0]] * len(Y), Y, epochs=2, compiled=compiled, progress=False)
 
 

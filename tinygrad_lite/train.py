@@ -235,7 +235,9 @@ def _no_move(tol: float, step: int) -> str:
 def _check_loss(value: float, epoch: int, steps: int) -> None:
     if not math.isfinite(value):
         cause = (
-            "Often the learning rate is too high" if steps else "No step was made: is every number in X and y finite?"
+            "Often the learning rate is too high"
+            if steps
+            else "It was so before the first step: look for nan in X and y"
         )
         raise FloatingPointError(
             f"the loss is {value} in epoch {epoch}; the parameters are those before this step. {cause}; "
