@@ -138,8 +138,8 @@ class Value:
     @classmethod
     def record(cls, op: Op, operands: Sequence[Any]) -> Value:
         """A new node: op applied to operands, of which at least one is a Value."""
-        if (placeholder := _mode.recording) and not issubclass(cls, placeholder):
-            return placeholder.record(op, operands)
+        if _mode.recording:
+            return _mode.recording.record(op, operands)
         args, wanted = tuple(operands), None
         data = [x.data for x in operands if x.__class__ is cls]
         if len(data) != len(operands):
@@ -167,7 +167,7 @@ class Value:
         TrainingWarning where this is not the first pass, and .data was changed since the forward pass.
         """
         order = topological_order(self)
-        if self.args and self.grad is not UNREACHED and any(map(has_changed, order)):
+        if self.grad is not UNREACHED and any(map(has_changed, order)):
             warn(
                 "old graph",
                 f"a second backward() on {_name(self)}, while .data was changed since it was computed: the gradients "

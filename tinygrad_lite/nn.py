@@ -413,9 +413,7 @@ def _is_tensor(part: Any) -> bool:
     """Whether part is a parameter, or a list of them or of rows of one length, all the way down."""
     if isinstance(part, Value):
         return part.op is None
-    if not isinstance(part, (list, tuple)) or not part:
-        return False
-    return all(map(_is_tensor, part)) and len(set(map(shape, part))) == 1
+    return isinstance(part, (list, tuple)) and all(map(_is_tensor, part)) and len(set(map(shape, part))) == 1
 
 
 def _flat(tensor: Any) -> Iterator[Any]:

@@ -35,7 +35,7 @@ class Optimizer:
 
     def __init__(self, params: Iterable[Any], lr: float) -> None:
         if not isinstance(params, Iterable):
-            hint = "model.parameters()" if hasattr(params, "parameters") or callable(params) else "[v]"
+            hint = "model.parameters()" if callable(params) else "[v]"  # a model, or its method without the brackets
             raise TypeError(
                 f"{type(self).__name__} expects a list of Values, got one {type(params).__name__}: give it {hint}"
             )
