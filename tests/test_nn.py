@@ -967,3 +967,11 @@ def test_accuracy_takes_a_class_of_any_whole_kind():
 def test_a_one_hot_class_says_what_to_write(k):
     with pytest.raises(TypeError, match=r"got \[.*0.*1.*0.*\]; of a one-hot list it is k.index\(1\)"):
         nn.cross_entropy([0.0, 1.0, 2.0], k)
+
+
+def test_a_cross_entropy_of_two_classes_is_compiled_like_any_other():
+    pytest.importorskip("llvmlite")
+    w, targets = Value(0.7), [0.0, 1.0, 0.25]
+    found = tinygrad_lite.jit(lambda x, t: nn.bce_with_logits(w * x, t)).batch([1.0, 2.0, -3.0], targets)
+    eager = [nn.bce_with_logits(w * x, t).data for x, t in zip([1.0, 2.0, -3.0], targets)]
+    assert found.tolist() == pytest.approx(eager, rel=1e-14)
