@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
+    "--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]  # fmt: skip
 PATIENCE = 60_000  # ms until something that must happen counts as not happening
 
@@ -33,19 +33,31 @@ def chromium():
         pytest.skip("browser tests need Chromium: apt-get install chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield browser
+        yield Contexts(browser)
         browser.close()
+
+
+class Contexts:
+    """One for all tabs with the same options, which then share what they have loaded."""
+
+    def __init__(self, browser):
+        self.browser, self.known = browser, {}
+
+    def get(self, **options):
+        key = tuple(sorted(options.items()))
+        if key not in self.known:
+            self.known[key] = self.browser.new_context(viewport={"width": 1000, "height": 900}, **options)
+            self.known[key].set_default_timeout(PATIENCE)
+        return self.known[key]
 
 
 class Tab:
     """A page that remembers what must not happen: requests elsewhere, dialogs, errors on the console."""
 
-    def __init__(self, browser, allowed, **options):
-        self.context = browser.new_context(viewport={"width": 1000, "height": 900}, **options)
-        self.context.set_default_timeout(PATIENCE)
-        self.errors, self.dialogs, self.elsewhere = [], [], []
-        self.context.route(lambda url: not url.startswith(allowed), self._refuse)
-        self.page = self.context.new_page()
+    def __init__(self, contexts, allowed, **options):
+        self.allowed, self.errors, self.dialogs, self.elsewhere = allowed, [], [], []
+        self.page = contexts.get(**options).new_page()
+        self.page.on("request", self._look)
         self.page.on("console", lambda message: self._note(message.text) if message.type == "error" else None)
         self.page.on("pageerror", lambda error: self._note(str(error)))
         self.page.on("dialog", self._dismiss)
@@ -53,9 +65,9 @@ class Tab:
     def _note(self, text):
         self.errors.append(re.sub(r"[0-9a-f-]{36}|\d+", "#", text))
 
-    def _refuse(self, route):
-        self.elsewhere.append(route.request.url)
-        route.abort()
+    def _look(self, request):
+        if not request.url.startswith(self.allowed):
+            self.elsewhere.append(request.url)
 
     def _dismiss(self, dialog):
         self.dialogs.append(dialog.message)
@@ -73,7 +85,7 @@ def tab(chromium):
 
     yield new
     for one in tabs:
-        one.context.close()
+        one.page.close()
     assert [one.dialogs for one in tabs if one.dialogs] == []
     assert [one.elsewhere for one in tabs if one.elsewhere] == []
 
@@ -180,7 +192,7 @@ def lab(chromium, tmp_path_factory):
     try:
         empty = server.open(lambda *allowed: Tab(chromium, ("data:", "blob:", *allowed)), server.write("empty", ""))
         server.usual_errors = set(empty.errors)
-        empty.context.close()
+        empty.page.close()
         yield server
     finally:
         server.stop()
