@@ -153,7 +153,6 @@ class _Examination:
             return Checkup(tuple(self.findings), examples=len(self.X))
         for p in self.names:
             p.zero_grad()
-            p.before = None
         objective.backward()
         order = topological_order(objective)
         self._look_at_parameters(order)
@@ -229,12 +228,13 @@ class _Examination:
                 for x in nn._flat(example):
                     if isinstance(x, Real) and not math.isfinite(x):
                         return f"{name} holds {x}, in {example!r}.", "Leave that example out, or fill the gap."
+        place = "the loss or a gradient."
         try:
             with anomaly():
                 self._loss_of().backward()
         except FloatingPointError as error:
-            return str(error), "A smaller learning rate, smaller weights, or a safer formula."
-        return "the loss or a gradient.", "A smaller learning rate, smaller weights, or a safer formula."
+            place = str(error)
+        return place, "A smaller learning rate, smaller weights, or a safer formula."
 
     def _look_at_a_sum(self, once: float) -> None:
         twice = self._number(twice=True)
@@ -312,9 +312,8 @@ class _Examination:
                 f"Try lr={100.0 * opt.lr:g}.",
             )
         elif after == before and set(self.start) <= set(opt.params):
-            downhill = {p: -p.grad for p in self.start}
-            lr = self._largest(downhill, before, range(1, -9, -1))
-            if before - self._after(downhill, lr) > 0.01 * abs(before):
+            _, lr, lowest = self._downhill(before)
+            if before - lowest > 0.01 * abs(before):
                 self.found(
                     "a learning rate too low",
                     f"this step leaves the loss as it is, to the last bit; a plain step with lr={lr:g} lowers it.",
@@ -324,10 +323,15 @@ class _Examination:
 
     def _propose_a_step(self, before: float) -> tuple[dict[Value, float], str, float]:
         """The same for a plain gradient step, as long as may be."""
+        moves, lr, after = self._downhill(before)
+        words = f" after a plain step with lr={lr:g}, about the largest that lowers it" if lr else ""
+        return moves, words, after
+
+    def _downhill(self, before: float) -> tuple[dict[Value, float], float, float]:
+        """The largest plain gradient step that lowers the loss: its moves, its learning rate, the loss after it."""
         downhill = {p: -p.grad for p in self.start}
         lr = self._largest(downhill, before, range(1, -9, -1))
-        words = f" after a plain step with lr={lr:g}, about the largest that lowers it" if lr else ""
-        return {p: lr * move for p, move in downhill.items()}, words, self._after(downhill, lr)
+        return {p: lr * move for p, move in downhill.items()}, lr, self._after(downhill, lr)
 
     def _largest(self, moves: dict[Value, float], before: float, exponents: range) -> float:
         """The first power of ten, times which these moves lower the loss; 0.0 where none does."""
@@ -433,7 +437,8 @@ class _Examination:
 
     def _listed(self, parameters: Sequence[Value]) -> str:
         more = f" and {len(parameters) - 3} more" if len(parameters) > 3 else ""
-        return ", ".join((self.names | self.computed)[p] for p in parameters[:3]) + more
+        names = self.names | self.computed
+        return ", ".join(names[p] for p in parameters[:3]) + more
 
 
 def _demand_recording() -> None:

@@ -116,11 +116,10 @@ class Tracer(Value):
 
     def __eq__(self, other: Any) -> Any:
         """A condition where `other` is a number, which a branch on it refuses; between nodes identity, as ever."""
-        return self is other if isinstance(other, Value) or not isinstance(other, Real) else ops.equal(self, other)
+        return ops.equal(self, other) if isinstance(other, Real) else self is other
 
     def __ne__(self, other: Any) -> Any:
-        same = self == other
-        return not same if same.__class__ is bool else 1.0 - same
+        return 1.0 - ops.equal(self, other) if isinstance(other, Real) else self is not other
 
     @property
     def data(self) -> float:  # type: ignore[override]
