@@ -179,15 +179,20 @@ def test_a_loss_that_was_cut_from_its_parameters_is_told(cut, caught):
     assert "not of their .data and not under no_grad()" in told(caught, "opt.step()")
 
 
-def test_a_parameter_that_was_replaced_before_the_first_step_is_told(caught):
+@pytest.mark.parametrize("reached", [0, 3])
+def test_a_parameter_that_was_replaced_by_a_new_value_is_told(reached, caught):
     w, b = Value(0.5, "w"), Value(0.0, "b")
     opt = optim.SGD([w, b], 0.1)
-    b = Value(1.0, "b")
-    for k in range(12):
-        assert len(caught) == (k >= 10)  # in the tenth step, and never again
+    for k in range(reached + 12):
+        assert len(caught) == (k >= reached + 10)  # ten steps later, and never again
+        if k == reached:
+            b = Value(1.0, "b")
         opt.zero_grad()
         ((w * 2.0 + b - 1.0) ** 2).backward()
         opt.step()
+        if k >= reached:
+            with no_grad():  # as one would write it in PyTorch
+                b = b - 0.1 * b.grad
     message = told(caught, "opt.step()")
     assert "the loss is not made of parameter 1 ('b')" in message and "p.data -= lr * p.grad" in message
 
@@ -255,10 +260,10 @@ def test_a_dead_unit_is_no_missing_parameter(caught):
 def test_gradients_written_by_hand_need_no_backward(caught):
     w, frozen = Value(1.0), Value(2.0)
     opt = optim.SGD([w, frozen], 0.5)
-    for _ in range(2):
+    for _ in range(12):
         w.grad = 1.0  # one object: the constant of this line
         opt.step()
-    assert caught == [] and w.data == 0.0
+    assert caught == [] and w.data == -5.0
 
 
 def test_a_step_that_a_warning_stops_moves_nothing():
@@ -307,9 +312,9 @@ def test_a_second_backward_on_the_same_numbers_is_no_mistake(caught):
 
 
 def test_rows_of_a_table_that_no_example_chose_are_no_mistake(caught):
-    table = [Value(0.1 * i) for i in range(5)]
+    table = [Value(0.1 * i) for i in range(27)]
     opt = optim.SGD(table, 0.1)
-    for i in [0, 3, 1, 3, 3, 2, 0, 1, 4, 0, 0, 0]:
+    for i in [0, 3, 1, 3, 3, 2, 0, 1, 4, 0, 0, 0, 13, 1, 26]:
         opt.zero_grad()
         ((table[i] - 1.0) ** 2).backward()
         opt.step()
@@ -319,9 +324,9 @@ def test_rows_of_a_table_that_no_example_chose_are_no_mistake(caught):
 def test_two_heads_that_are_trained_in_turn_are_no_mistake(caught):
     body, heads = Value(1.0), [Value(1.0), Value(2.0)]
     opt = optim.SGD([body, *heads], 0.01)
-    for k in range(12):
+    for k in range(24):
         opt.zero_grad()
-        ((body * heads[k % 2] - 3.0) ** 2).backward()
+        ((body * heads[k // 6 % 2] - 3.0) ** 2).backward()
         opt.step()
     assert caught == []
 

@@ -17,7 +17,7 @@ from typing import Any
 from . import ops
 from .mistakes import warn
 
-PATIENCE = 10  # steps in which no backward pass reaches a parameter, as a row of a table that no example chose
+PATIENCE = 10  # steps in a row in which the same parameters go unreached; rows of a table go in turn
 
 
 class Optimizer:
@@ -59,8 +59,8 @@ class Optimizer:
         self.t = 0  # steps made
         self.state = [(0.0,) * self.state_size] * len(self.params)
         self._spent: list[float | None] = [None] * len(self.params)  # the gradients that the last step used
-        self._unreached = list(range(len(self.params)))  # so far, and
-        self._patience = PATIENCE  # for how many steps more that may be
+        self._unreached: list[int] = []  # the places of parameters that no gradient reached in the last step,
+        self._in_a_row = 0  # and in how many steps before it just these
 
     @property
     def lr(self) -> float:
@@ -84,9 +84,9 @@ class Optimizer:
         """Moves every parameter by its gradient. FloatingPointError, and nothing moved, where a
         gradient or a new parameter is not finite.
 
-        TrainingWarning where no backward pass has reached any parameter since the last step, or some
-        parameter in the first ten steps, and where one added to the gradient that the last step had
-        already used. accumulate=True: that is meant, the next pass adds to the gradients as they are.
+        TrainingWarning where no backward pass has reached any parameter since the last step, or the same
+        few not for ten steps, and where one added to the gradient that the last step had already used.
+        accumulate=True: that is meant, the next pass adds to the gradients as they are.
         """
         lr, t = self.lr, self.t + 1.0
         try:
@@ -114,14 +114,16 @@ class Optimizer:
 
     def _look_for_mistakes(self) -> None:
         before = [getattr(p, "before", None) for p in self.params]
-        self._unreached = [i for i in self._unreached if before[i] is None and not self.params[i].grad]
-        self._patience -= 1
-        if before.count(None) == len(before):
-            by_hand = any(p.grad and p.grad is not g for p, g in zip(self.params, self._spent))
-            if not by_hand:
-                self.warn_unreached(list(range(len(before))))
-        elif self._unreached and self._patience == 0:
-            self.warn_unreached(self._unreached)
+        unreached = [
+            i
+            for i, (p, began, spent) in enumerate(zip(self.params, before, self._spent))
+            if began is None and (not p.grad or p.grad is spent)  # nor by hand
+        ]
+        self._in_a_row = self._in_a_row + 1 if unreached == self._unreached else 1
+        self._unreached = unreached
+        for_long = unreached and self._in_a_row == PATIENCE and before.count(None) < len(before)
+        if for_long or len(unreached) == len(before):
+            self.warn_unreached(unreached)
         if any(map(operator.is_, before, self._spent)):
             kept = [i for i, (began, spent) in enumerate(zip(before, self._spent)) if spent and began is spent]
             if kept:

@@ -173,10 +173,7 @@ class Trainer:
 
 def _settings(opt: Optimizer) -> dict[str, Any]:
     """What `update` may read, beside its arguments, as momentum and weight_decay."""
-    return {name: x for name, x in vars(opt).items() if isinstance(x, (int, float)) and name not in _COUNTED}
-
-
-_COUNTED = ("_lr", "t", "_patience")
+    return {name: x for name, x in vars(opt).items() if isinstance(x, (int, float)) and name not in ("_lr", "t")}
 
 
 class _StepProgram(Program):
