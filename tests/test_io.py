@@ -853,6 +853,15 @@ def test_a_header_may_have_a_thousand_bytes_more_for_each_tensor_of_the_model(pa
     assert layer.state_dict() == {"weight": [[1.0, 2.0]], "bias": [3.0]}
 
 
+def test_a_header_may_have_ten_million_bytes_and_no_more(path):
+    text, layer = json.dumps(header()).encode(), nn.Layer(2, 1, seed=0)  # of two tensors
+    path.write_bytes(raw(text.ljust(10_002_001), THREE))
+    refuse(layer, path, "header of 10002001;")
+    path.write_bytes(raw(text.ljust(10_002_000), THREE))
+    load(layer, path)
+    assert layer.state_dict() == {"weight": [[1.0, 2.0]], "bias": [3.0]}
+
+
 @pytest.mark.parametrize(
     ("tensors", "message"),
     [
