@@ -243,7 +243,7 @@ class SGD(Optimizer):
             return (p - lr * g,)
         if self.weight_decay:
             g = g + self.weight_decay * p
-        velocity, *before = state if self.momentum else (0.0, *state)
+        velocity, *before = state if self.momentum else (None, *state)
         if before:  # the last T - 1 gradients, newest first
             before, g = [g, *before[:-1]], ops.total((g, *before)) / ops.minimum(t, self.average_gradients)
         if not self.momentum:
