@@ -180,7 +180,7 @@ def test_numbers_that_are_not_finite_are_traced_to_their_birth():
     finding = only(checkup)
     assert finding.name == "not finite" and "log(Value(0)) at " in finding.seen and __file__ in finding.seen
     checkup = doctor(model, lambda x, side: (model(x) - model(x)) ** 0.5, X, Y)
-    assert "was born in the backward pass" in only(checkup).seen
+    assert "first appeared in the backward pass" in only(checkup).seen
 
 
 def test_a_loss_that_is_not_finite_only_sometimes():

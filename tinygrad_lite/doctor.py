@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from . import nn, ops
-from .engine import Value, anomaly, gradients, no_grad, no_grad_active, topological_order
+from .derivatives import gradients
+from .engine import Value, anomaly, no_grad, no_grad_active, topological_order
 from .mistakes import TrainingWarning, not_a_loss
 from .optim import Optimizer
 

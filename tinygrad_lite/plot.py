@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from . import nn
 from .doctor import FLAT, respond
+from .derivatives import gradients as gradients_of
 from .engine import Value, affine, no_grad, no_grad_active, topological_order
-from .engine import gradients as gradients_of
 
 if TYPE_CHECKING:
     from .train import History

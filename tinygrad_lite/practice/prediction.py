@@ -11,7 +11,8 @@ from itertools import combinations, islice
 from typing import Any, NamedTuple
 
 from .. import ops
-from ..engine import Value, gradients, topological_order
+from ..derivatives import gradients
+from ..engine import Value, topological_order
 from ..ops import Op, as_float
 from ..parts import names
 from .words import Report, fill, glued, listed, short
