@@ -41,7 +41,7 @@ from .notation import (
     word,
     written,
 )
-from .ops import Op, as_float
+from .op import Op, as_float
 from .parts import names, printable
 
 MOST = 8  # rows of a table: the largest contributions, the largest paths

@@ -16,7 +16,8 @@ from typing import Any
 
 from . import ieee
 from .ieee import inf
-from .op import Op, as_float, pack_class, pack_dot, pack_list, pack_pick, pack_slope, pack_some
+from .op import Op, pack_class, pack_dot, pack_list, pack_pick, pack_slope, pack_some
+from .op import as_float as as_float  # importable from here since ever
 
 # the functions that users import; operators are written + - * / < <=
 __all__ = [

@@ -14,7 +14,7 @@ from .. import engine, ops
 from ..derivatives import SELECTED_LATER
 from ..engine import UNREACHED, Value
 from ..mistakes import user_line
-from ..ops import Op, as_float
+from ..op import Op, as_float
 from .native import no_collector
 
 

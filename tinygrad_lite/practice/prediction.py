@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from .. import ops
 from ..derivatives import gradients
 from ..engine import Value, topological_order
-from ..ops import Op, as_float
+from ..op import Op, as_float
 from ..parts import names
 from .words import Report, fill, glued, listed, short
 
