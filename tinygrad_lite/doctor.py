@@ -122,7 +122,7 @@ def doctor(
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"doctor expects a model, an nn.Module, got {model!r}")
-    _demand_recording()
+    demand_recording()
     if isinstance(loss, Value) or not callable(loss):
         raise TypeError(f"doctor expects the loss as a function, loss(x, y) -> one Value, got {loss!r}")
     if opt is not None and not isinstance(opt, Optimizer):
@@ -362,7 +362,7 @@ class _Examination:
             units = [n for n in members if isinstance(n, nn.Neuron)]
             seen = [outputs[n.b] for n in units if n.b in outputs]
             flat = [pair for pairs in seen for pair in pairs]
-            curve = [abs(respond(units[0], z / 10.0)[1]) for z in range(-50, 51)] if units else [0.0]
+            curve = steepness(units[0]) if units else [0.0]
             saturates = FLAT * max(curve) > min(curve) > 0.0 and bool(flat)
             weights = math.hypot(*(self.start[p] for p in ps))
             parts.append(
@@ -441,17 +441,22 @@ class _Examination:
         return ", ".join(names[p] for p in parameters[:3]) + more
 
 
-def _demand_recording() -> None:
+def demand_recording() -> None:
     if no_grad_active():
         raise RuntimeError("inside no_grad() nothing is recorded, so there are no gradients to look at: leave it first")
 
 
 def respond(neuron: nn.Neuron, z: float) -> tuple[float, float]:
     """phi(z) and phi'(z) of this neuron's activation phi. RuntimeError inside no_grad()."""
-    _demand_recording()
+    demand_recording()
     leaf = Value(z)
-    out = neuron._phi(leaf)
+    out = (nn.ACTIVATIONS[phi] if isinstance(phi := neuron.activation, str) else phi)(leaf)
     return out.data, gradients(topological_order(out)).get(leaf, 0.0)
+
+
+def steepness(neuron: nn.Neuron) -> list[float]:
+    """|phi'(z)| at z = -5, -4.9, ..., 5."""
+    return [abs(respond(neuron, z / 10.0)[1]) for z in range(-50, 51)]
 
 
 def _twice(examples: Sequence[Any]) -> Any:
