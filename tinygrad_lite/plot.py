@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from types import ModuleType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from . import nn
 from .doctor import FLAT, demand_recording, respond, steepness
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     Panels = Axes | ndarray | None
 
+T = TypeVar("T")
 Points = Sequence[Sequence[float]]
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#7A7A7A"
 LINES = tuple(zip((BLUE, ORANGE, GREEN, PURPLE) * 3, ("-", "--", "-.") * 4, "os^DvP" * 2))  # 12 that differ
@@ -95,8 +96,7 @@ def decision_boundary(
     low, high = points.min(axis=0), points.max(axis=0)
     pad = 0.15 * max(*(high - low), 1e-9)
     grids = np.linspace(low - pad, high + pad, steps).T
-    with no_grad():
-        z = np.array([[_numbers(model([a, b])) for a in grids[0].tolist()] for b in grids[1].tolist()])
+    z = np.array(_on_grid(lambda a, b: _numbers(model([a, b])), grids))
     _check_classes(z, sorted(set(targets.tolist())))
     ax = _axes(ax)
     ax.set_facecolor("white")  # shines through the colours
@@ -195,9 +195,7 @@ def gradient_field(
             x, y = Value(a, "x"), Value(b, "y")
             arrows.append((a, b, *_gradient(f(x, y), [x, y])))
     grids = [np.linspace(*limits, 61) for limits in (xlim, ylim)]
-    with no_grad():
-        rows = [[_number(f(Value(a), Value(b))) for a in grids[0].tolist()] for b in grids[1].tolist()]
-    ax = _heights(ax, grids, rows)
+    ax = _heights(ax, grids, _on_grid(lambda a, b: _number(f(Value(a), Value(b))), grids))
     table = np.array(arrows)
     x, y, u, v = table[np.isfinite(table).all(axis=1)].T
     size = np.hypot(u, v)
@@ -387,18 +385,23 @@ def _regions(ax: Axes, grids: ndarray, z: ndarray) -> list[ndarray]:
     return margins
 
 
+def _on_grid(f: Callable[[float, float], T], grids: Sequence[ndarray]) -> list[list[T]]:
+    """f(a, b) for each b of grids[1], and in each row for each a of grids[0]; nothing is recorded."""
+    with no_grad():
+        return [[f(a, b) for a in grids[0].tolist()] for b in grids[1].tolist()]
+
+
 def _losses(loss: Callable[[], object], w1: Value, w2: Value, grids: Sequence[ndarray]) -> list[list[float]]:
-    """The loss for each w2 of grids[1] and each w1 of grids[0]; both are put back."""
-    now, rows = (w1.data, w2.data), list[list[float]]()
+    now = w1.data, w2.data
+
+    def at(a: float, b: float) -> float:
+        w1.data, w2.data = a, b
+        return _number(loss())
+
     try:
-        with no_grad():
-            for w2.data in grids[1].tolist():
-                rows.append([])
-                for w1.data in grids[0].tolist():
-                    rows[-1].append(_number(loss()))
+        return _on_grid(at, grids)
     finally:
         w1.data, w2.data = now
-    return rows
 
 
 def _draw_path(ax: Axes, pairs: Points, name: str, color: str, style: str, marker: str, start: str) -> None:
