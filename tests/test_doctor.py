@@ -180,7 +180,7 @@ def test_numbers_that_are_not_finite_are_traced_to_their_birth():
     finding = only(checkup)
     assert finding.name == "not finite" and "log(Value(0)) at " in finding.seen and __file__ in finding.seen
     checkup = doctor(model, lambda x, side: (model(x) - model(x)) ** 0.5, X, Y)
-    assert "was born in the backward pass" in only(checkup).seen
+    assert "first appeared in the backward pass" in only(checkup).seen
 
 
 def test_a_loss_that_is_not_finite_only_sometimes():
@@ -514,9 +514,9 @@ def test_the_page_in_a_notebook_escapes_what_it_shows():
     ("arguments", "options", "error", "says"),
     [
         (([Value(1.0)], X, Y), {}, TypeError, "doctor expects a model, an nn.Module, got \\["),
-        ((MLP(2, [1]), X, Y[1:]), {}, ValueError, "a target for each, got 60 and 59"),
-        ((MLP(2, [1]), [], []), {}, ValueError, "a target for each, got 0 and 0"),
-        ((MLP(2, [1]), X, Y), {"examples": 0}, ValueError, "examples is a whole number of at least 1, got 0"),
+        ((MLP(2, [1]), X, Y[1:]), {}, ValueError, "as many examples as targets, and at least one; got 60 and 59"),
+        ((MLP(2, [1]), [], []), {}, ValueError, "at least one; got 0 and 0"),
+        ((MLP(2, [1]), X, Y), {"examples": 0}, ValueError, "examples must be a whole number of at least 1, got 0"),
     ],
 )
 def test_arguments_that_make_no_sense_are_refused(arguments, options, error, says):

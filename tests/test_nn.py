@@ -382,15 +382,15 @@ def test_an_input_that_is_no_real_number_is_refused(part, x):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: nn.Neuron(0), "Neuron expects a whole number of inputs, at least 1, got 0"),
-        (lambda: nn.Neuron(2.0), "Neuron expects a whole number of inputs, at least 1, got 2.0"),
-        (lambda: nn.Neuron([1, 2]), r"Neuron expects a whole number of inputs, at least 1, got \[1, 2\]"),
-        (lambda: nn.Layer(2, 0), "Layer expects a whole number of outputs, at least 1, got 0"),
-        (lambda: nn.Layer(2, -1), "Layer expects a whole number of outputs, at least 1, got -1"),
+        (lambda: nn.Neuron(0), "nin must be a whole number of inputs, at least 1, got 0"),
+        (lambda: nn.Neuron(2.0), "nin must be a whole number of inputs, at least 1, got 2.0"),
+        (lambda: nn.Neuron([1, 2]), r"nin must be a whole number of inputs, at least 1, got \[1, 2\]"),
+        (lambda: nn.Layer(2, 0), "nout must be a whole number of outputs, at least 1, got 0"),
+        (lambda: nn.Layer(2, -1), "nout must be a whole number of outputs, at least 1, got -1"),
         (lambda: nn.MLP(2, 3), r"MLP expects a list of layer sizes such as \[16, 16, 1\], got 3"),
         (lambda: nn.MLP(2, []), r"MLP expects a list of layer sizes such as \[16, 16, 1\], got \[\]"),
-        (lambda: nn.MLP(2, [4, 0]), "Layer expects a whole number of outputs, at least 1, got 0"),
-        (lambda: nn.MLP(0, [4]), "Neuron expects a whole number of inputs, at least 1, got 0"),
+        (lambda: nn.MLP(2, [4, 0]), "nout must be a whole number of outputs, at least 1, got 0"),
+        (lambda: nn.MLP(0, [4]), "nin must be a whole number of inputs, at least 1, got 0"),
     ],
 )
 def test_a_size_that_is_none_is_refused(make, message):
@@ -401,16 +401,19 @@ def test_a_size_that_is_none_is_refused(make, message):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda name: nn.Neuron(2, name), "activation is one of .*leaky_relu.*, or a function of a Value; got 'rulu'"),
-        (lambda name: nn.Layer(2, 2, activation=name), "activation is one of .*; got 'rulu'"),
-        (lambda name: nn.MLP(2, [2, 1], activation=name), "activation is one of .*; got 'rulu'"),
-        (lambda name: nn.MLP(2, [2, 1], output=name), "activation is one of .*; got 'rulu'"),
+        (
+            lambda name: nn.Neuron(2, name),
+            "activation must be one of .*leaky_relu.*, or a function of a Value; got 'rulu'",
+        ),
+        (lambda name: nn.Layer(2, 2, activation=name), "activation must be one of .*; got 'rulu'"),
+        (lambda name: nn.MLP(2, [2, 1], activation=name), "activation must be one of .*; got 'rulu'"),
+        (lambda name: nn.MLP(2, [2, 1], output=name), "activation must be one of .*; got 'rulu'"),
         (
             lambda name: nn.Neuron(2, init=name),
-            r"init is one of .*he_normal.*, or a function of \(nin, rng\); got 'rulu'",
+            r"init must be one of .*he_normal.*, or a function of \(nin, rng\); got 'rulu'",
         ),
-        (lambda name: nn.Layer(2, 2, init=name), "init is one of .*; got 'rulu'"),
-        (lambda name: nn.MLP(2, [2, 1], init=name), "init is one of .*; got 'rulu'"),
+        (lambda name: nn.Layer(2, 2, init=name), "init must be one of .*; got 'rulu'"),
+        (lambda name: nn.MLP(2, [2, 1], init=name), "init must be one of .*; got 'rulu'"),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_list_of_known_ones(make, message):
@@ -876,7 +879,9 @@ def test_accuracy_is_the_share_of_right_answers(outputs, targets, share):
     ("outputs", "targets"), [([1.0], [1, 1]), ([1.0, 2.0], [1]), ([], [])], ids=["1:2", "2:1", "0:0"]
 )
 def test_accuracy_of_unequal_or_empty_lists_is_refused(outputs, targets):
-    with pytest.raises(ValueError, match=f"as many outputs as targets, got {len(outputs)} and {len(targets)}"):
+    with pytest.raises(
+        ValueError, match=f"as many outputs as targets, and at least one; got {len(outputs)} and {len(targets)}"
+    ):
         nn.accuracy(outputs, targets)
 
 

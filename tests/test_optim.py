@@ -253,12 +253,16 @@ def test_an_optimiser_without_update_says_what_to_write():
 @pytest.mark.parametrize(
     ("params", "error", "message"),
     [
-        ([], ValueError, "{kind} got no parameters: give it model.parameters()"),
+        ([], ValueError, "{kind} got no parameters: write model.parameters()"),
         (nn.Module().parameters(), ValueError, "{kind} got no parameters"),
-        ([Value(1.0), 2.0], TypeError, "{kind} expects a list of Values, got 2.0 at place 1"),
-        (["w"], TypeError, "{kind} expects a list of Values, got 'w' at place 0"),
+        ([Value(1.0), 2.0], TypeError, "{kind} expects a list of Values, got 2.0 at index 1"),
+        (["w"], TypeError, "{kind} expects a list of Values, got 'w' at index 0"),
         ([[Value(1.0)]], TypeError, r"{kind} expects a list of Values, got \[Value"),
-        ([Value(1.0), v := Value(2.0), v], ValueError, "parameter 2 is in the list twice and would be updated twice"),
+        (
+            [Value(1.0), v := Value(2.0), v],
+            ValueError,
+            "parameter 2 appears twice in the list and would be updated twice",
+        ),
     ],
     ids=["empty", "no parameters", "number", "str", "nested", "twice"],
 )
@@ -269,7 +273,7 @@ def test_what_is_no_list_of_distinct_values_is_refused(kind, params, error, mess
 
 @pytest.mark.parametrize("kind", [SGD, Adam, AdamW, SignDescent])
 @pytest.mark.parametrize(
-    ("one", "hint"), [(nn.MLP(1, [1]), "MLP: give it model.parameters()"), (Value(1.0), "Value: give it [v]")]
+    ("one", "hint"), [(nn.MLP(1, [1]), "MLP: write model.parameters()"), (Value(1.0), "Value: write [v]")]
 )
 def test_what_is_no_list_is_refused_with_what_to_write(kind, one, hint):
     with pytest.raises(TypeError) as caught:
@@ -280,28 +284,48 @@ def test_what_is_no_list_is_refused_with_what_to_write(kind, one, hint):
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda ps: SGD(ps, -0.1), ValueError, "lr is a number of at least 0, got -0.1"),
-        (lambda ps: Adam(ps, -0.1), ValueError, "lr is a number of at least 0, got -0.1"),
-        (lambda ps: SignDescent(ps, -0.1), ValueError, "lr is a number of at least 0, got -0.1"),
-        (lambda ps: SGD(ps, math.nan), ValueError, "lr is a number of at least 0, got nan"),
-        (lambda ps: SGD(ps, math.inf), ValueError, "lr is a number of at least 0, got inf"),
+        (lambda ps: SGD(ps, -0.1), ValueError, "lr must be a finite number of at least 0, got -0.1"),
+        (lambda ps: Adam(ps, -0.1), ValueError, "lr must be a finite number of at least 0, got -0.1"),
+        (lambda ps: SignDescent(ps, -0.1), ValueError, "lr must be a finite number of at least 0, got -0.1"),
+        (lambda ps: SGD(ps, math.nan), ValueError, "lr must be a finite number of at least 0, got nan"),
+        (lambda ps: SGD(ps, math.inf), ValueError, "lr must be a finite number of at least 0, got inf"),
         (lambda ps: SGD(ps, "0.1"), TypeError, "one real number, got '0.1'"),
-        (lambda ps: SGD(ps, 0.1, momentum=-1), ValueError, "momentum is a number of at least 0, got -1"),
-        (lambda ps: SGD(ps, 0.1, weight_decay=-1), ValueError, "weight_decay is a number of at least 0, got -1"),
+        (lambda ps: SGD(ps, 0.1, momentum=-1), ValueError, "momentum must be a finite number of at least 0, got -1"),
+        (
+            lambda ps: SGD(ps, 0.1, weight_decay=-1),
+            ValueError,
+            "weight_decay must be a finite number of at least 0, got -1",
+        ),
         (lambda ps: SGD(ps, 0.1, dampening=None), TypeError, "one real number, got None"),
         (lambda ps: SGD(ps, 0.1, nesterov=True), ValueError, "nesterov needs a momentum above 0 and no dampening"),
         (lambda ps: SGD(ps, 0.1, 0.9, 0.1, nesterov=True), ValueError, "nesterov needs a momentum above 0 and no"),
         (lambda ps: SGD(ps, 0.1, 0.9, -0.1, nesterov=True), ValueError, "nesterov needs a momentum above 0 and no"),
-        (lambda ps: SGD(ps, 0.1, average_gradients=0), ValueError, "number of steps, at least 1, got 0"),
-        (lambda ps: SGD(ps, 0.1, average_gradients=1.5), ValueError, "number of steps, at least 1, got 1.5"),
-        (lambda ps: Adam(ps, betas=(1.0, 0.9)), ValueError, r"betas\[0\] is at least 0 and below 1, got 1.0"),
-        (lambda ps: Adam(ps, betas=(1.5, 0.9)), ValueError, r"betas\[0\] is at least 0 and below 1, got 1.5"),
-        (lambda ps: AdamW(ps, betas=(0.9, -0.1)), ValueError, r"betas\[1\] is at least 0 and below 1, got -0.1"),
-        (lambda ps: Adam(ps, eps=-1e-8), ValueError, "eps is a number of at least 0, got -1e-08"),
-        (lambda ps: Adam(ps, weight_decay=-1), ValueError, "weight_decay is a number of at least 0, got -1"),
-        (lambda ps: AdamW(ps, weight_decay=-1), ValueError, "weight_decay is a number of at least 0, got -1"),
-        (lambda ps: WeightAverage(ps, 0), ValueError, "last is a number of steps, at least 1, got 0"),
-        (lambda ps: WeightAverage(ps, 2.5), ValueError, "last is a number of steps, at least 1, got 2.5"),
+        (
+            lambda ps: SGD(ps, 0.1, average_gradients=0),
+            ValueError,
+            "average_gradients must be a whole number of steps, at least 1, got 0",
+        ),
+        (
+            lambda ps: SGD(ps, 0.1, average_gradients=1.5),
+            ValueError,
+            "average_gradients must be a whole number of steps, at least 1, got 1.5",
+        ),
+        (lambda ps: Adam(ps, betas=(1.0, 0.9)), ValueError, r"betas\[0\] must be at least 0 and below 1, got 1.0"),
+        (lambda ps: Adam(ps, betas=(1.5, 0.9)), ValueError, r"betas\[0\] must be at least 0 and below 1, got 1.5"),
+        (lambda ps: AdamW(ps, betas=(0.9, -0.1)), ValueError, r"betas\[1\] must be at least 0 and below 1, got -0.1"),
+        (lambda ps: Adam(ps, eps=-1e-8), ValueError, "eps must be a finite number of at least 0, got -1e-08"),
+        (
+            lambda ps: Adam(ps, weight_decay=-1),
+            ValueError,
+            "weight_decay must be a finite number of at least 0, got -1",
+        ),
+        (
+            lambda ps: AdamW(ps, weight_decay=-1),
+            ValueError,
+            "weight_decay must be a finite number of at least 0, got -1",
+        ),
+        (lambda ps: WeightAverage(ps, 0), ValueError, "last must be a whole number of steps, at least 1, got 0"),
+        (lambda ps: WeightAverage(ps, 2.5), ValueError, "last must be a whole number of steps, at least 1, got 2.5"),
     ],
 )
 def test_an_option_out_of_range_is_refused(make, error, message):
@@ -432,7 +456,7 @@ STATE = {"lr": 0.5, "t": 4, "state": [[1.0, 2.0]] * 5}
         (STATE | {"state": [[1.0, 2.0]] * 6}, ValueError, "got a state for 6 parameters"),
         (STATE | {"state": [[1.0, 2.0, 3.0]] * 5}, ValueError, r"for 5 parameters with \[3\] numbers each"),
         (STATE | {"state": [[1.0, 2.0]] * 4 + [[1.0, "2"]]}, TypeError, "one real number, got '2'"),
-        (STATE | {"lr": -1.0}, ValueError, "lr is a number of at least 0, got -1.0"),
+        (STATE | {"lr": -1.0}, ValueError, "lr must be a finite number of at least 0, got -1.0"),
         (STATE | {"lr": None}, TypeError, "one real number, got None"),
         (STATE | {"t": "now"}, ValueError, "now"),
         ({"lr": 0.5, "t": 4}, KeyError, "state"),
@@ -542,7 +566,9 @@ def test_numbers_that_are_finite_one_by_one_are_taken_though_their_sum_is_not():
 
 def test_a_schedule_in_the_place_of_a_learning_rate_says_where_it_goes():
     schedule = optim.schedules.cosine(0.1, 10)
-    with pytest.raises(TypeError, match=r"lr is a number, got a function of the step: write fit\(..., schedule=f\)"):
+    with pytest.raises(
+        TypeError, match=r"lr must be a number, got a function of the step: write fit\(..., schedule=f\)"
+    ):
         SGD([Value(1.0)], schedule)
 
 
@@ -559,5 +585,5 @@ def test_a_gradient_that_is_no_number_is_refused(gradient):
 
 def test_a_method_that_was_not_called_says_so():
     model = nn.MLP(1, [1], seed=0)
-    with pytest.raises(TypeError, match=r"SGD expects a list of Values, got one method: give it model.parameters\(\)"):
+    with pytest.raises(TypeError, match=r"SGD expects a list of Values, got one method: write model.parameters\(\)"):
         SGD(model.parameters, 0.1)

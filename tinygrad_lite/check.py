@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .engine import Value, grad
+from .derivatives import grad
+from .engine import Value
 from .ops import Op
 
 

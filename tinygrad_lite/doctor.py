@@ -10,13 +10,16 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Real
 from pathlib import Path
 from typing import NamedTuple
 
-from . import nn, ops
-from .engine import Value, anomaly, gradients, no_grad, no_grad_active, topological_order
+from . import expect, nn, ops
+from .derivatives import gradients
+from .engine import Value, topological_order
 from .mistakes import TrainingWarning, not_a_loss
+from .modes import anomaly, no_grad, no_grad_active
+from .op import Op, as_float
 from .optim import Optimizer
 
 FLAT = 0.06  # of the steepest slope, which tanh has left at |tanh z| = 0.97
@@ -138,11 +141,8 @@ def doctor(
         raise TypeError(f"doctor expects the loss as a function, loss(x, y) -> one Value, got {loss!r}")
     if opt is not None and not isinstance(opt, Optimizer):
         raise TypeError(f"doctor expects an optimiser such as optim.SGD(model.parameters(), lr=0.1), got {opt!r}")
-    if not len(X) or len(X) != len(y):
-        raise ValueError(f"doctor expects examples and a target for each, got {len(X)} and {len(y)}")
-    if not isinstance(examples, Integral) or examples < 1:
-        raise ValueError(f"examples is a whole number of at least 1, got {examples!r}")
-    every = -(-len(X) // examples)
+    expect.pairs("doctor", X, y)
+    every = -(-len(X) // expect.whole("examples", examples))
     with _unchanged([*model.parameters(), *(opt.params if opt else ())], opt):
         return _Examination(model, loss, X[::every], y[::every], opt).checkup()
 
@@ -217,7 +217,7 @@ class _Examination:
         """Where a number that is not finite comes from, and what to do."""
         for name, part in ("X", self.X), ("y", self.y):
             for example in part:
-                for x in nn._flat(example):
+                for x in nn.flat(example):
                     if isinstance(x, Real) and not math.isfinite(x):
                         seen = f"{name} holds {x}, in {example!r}."
                         return Finding("not finite", seen, "Leave that example out, or fill the gap.")
@@ -245,7 +245,7 @@ class _Examination:
     def look_at_parameters(self, order: Sequence[Value]) -> Iterator[Finding]:
         anew = set(topological_order(self.loss_of(self.X, self.y)))
         old = [node for node in order if node.op is not None and node in anew]
-        kept = {v: name for name, v in nn._walk("", self.model, set(), Value) if v.op is not None}
+        kept = {v: name for name, v in self.model.named_values() if v.op is not None}
         computed = [node for node in old if node in kept]
         if computed:
             yield Finding(
@@ -473,7 +473,7 @@ def _is_sigmoid(node: Value) -> bool:
 
 
 # an operation of a loss on scores, its finding, how its node gives it away, what to do
-_DOUBLED: tuple[tuple[ops.Op, str, Callable[[Value], bool], str], ...] = (
+_DOUBLED: tuple[tuple[Op, str, Callable[[Value], bool], str], ...] = (
     (
         ops.logsumexp, "softmax before cross_entropy", _sum_to_one,
         "Give cross_entropy the scores as they leave the last layer; it has softmax in it.",
@@ -489,7 +489,7 @@ def _sizes(X: Examples) -> list[float]:
     """The root mean square of each input over the examples; nothing where examples are no lists of numbers."""
     rows = [list(x) if isinstance(x, Iterable) else [x] for x in X]
     try:
-        return [math.sqrt(ops.mean([ops.as_float(x) ** 2 for x in column])) for column in zip(*rows)]
+        return [math.sqrt(ops.mean([as_float(x) ** 2 for x in column])) for column in zip(*rows)]
     except TypeError:
         return []
 

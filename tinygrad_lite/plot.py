@@ -13,10 +13,11 @@ from itertools import chain
 from types import ModuleType
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from . import nn
+from . import expect, nn
+from .derivatives import gradients as gradients_of
 from .doctor import FLAT, demand_recording, respond, steepness
-from .engine import Value, affine, no_grad, topological_order
-from .engine import gradients as gradients_of
+from .engine import Value, affine, topological_order
+from .modes import no_grad
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -86,8 +87,7 @@ def decision_boundary(
     X, y : n points of 2 numbers, n classes
     steps : the model is asked at steps x steps places
     """
-    if not len(X) or len(X) != len(y):
-        raise ValueError(f"decision_boundary expects a class for each point, got {len(X)} points, {len(y)} classes")
+    expect.pairs("decision_boundary", X, y, "points")
     for row in X:
         if not hasattr(row, "__len__") or len(row) != 2:
             raise ValueError(f"decision_boundary draws a plane: each point is 2 numbers, got {row!r}")
@@ -246,10 +246,9 @@ class Watch:
     ) -> None:
         if not isinstance(model, nn.MLP):
             raise TypeError(f"Watch looks at the layers of an nn.MLP, got {model!r}")
-        if not len(X) or (loss is not None and len(X) != len(y)):
-            raise ValueError(f"Watch expects examples and, with a loss, a target for each; got {len(X)} and {len(y)}")
+        expect.pairs("Watch", X, X if loss is None else y)
         model.layers[0].outputs(X[0])  # complains where an example has the wrong length
-        step = -(-len(X) // examples)
+        step = -(-len(X) // expect.whole("examples", examples))
         self.model, self.loss, self.X, self.y = model, loss, X[::step], y[::step]
         self.epochs: list[int] = []
         self.activations: list[list[ndarray]] = []

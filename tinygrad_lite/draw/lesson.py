@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 from .. import ops
-from ..engine import Value, gradients, has_changed, topological_order
+from ..derivatives import gradients
+from ..engine import Value, topological_order
+from ..mistakes import has_changed
 from ..notation import count_of
 from ..ops import Op
 from ..parts import names, printable

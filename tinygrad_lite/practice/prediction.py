@@ -11,9 +11,10 @@ from itertools import combinations, islice
 from typing import Any, NamedTuple
 
 from .. import ops
-from ..engine import Value, gradients, topological_order
+from ..derivatives import gradients
+from ..engine import Value, topological_order
 from ..notation import Written, code, number, partial, word, written
-from ..ops import Op, as_float
+from ..op import Op, as_float
 from ..parts import names
 from .words import Report, fill, glued, listed, short
 

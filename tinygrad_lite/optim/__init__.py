@@ -1,0 +1,14 @@
+"""Gradient descent and its relatives.
+
+rules.py       SGD, Adam, AdamW      schedules.py   learning rates over time
+optimizer.py   what they share       averages.py    WeightAverage
+safety.py      what `step` refuses
+"""
+
+from ..mistakes import PATIENCE
+from . import schedules
+from .averages import WeightAverage
+from .optimizer import Optimizer
+from .rules import SGD, Adam, AdamW
+
+__all__ = ["PATIENCE", "SGD", "Adam", "AdamW", "Optimizer", "WeightAverage", "schedules"]
