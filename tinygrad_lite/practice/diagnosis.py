@@ -6,6 +6,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
+from types import MethodType
 from typing import Any, NamedTuple
 
 from ..ops import Op
@@ -23,12 +24,12 @@ class Node:
     ...     out._backward = backward
     ...     return out
     >>> diagnose(my_mul)
-    assigned instead of accumulated, for b: another use of b may have sent its share already, and b.grad = ...
-    forgets it. Write b.grad += ...
-      Example: a = 2, b = 3, out.grad = 1, and b.grad is 10 from another use: b.grad should become 12, and becomes 2.
+    assigned instead of accumulated, for b: another use of b may have sent its share already, which b.grad = ...
+    throws away. Write b.grad += ...
+      Example: a = 2, b = 3, out.grad = 1, and b.grad is 10 from another use: b.grad should become 12, but becomes 2.
     """
 
-    def __init__(self, data: float, operands: Sequence[Any] = ()) -> None:
+    def __init__(self, data: float, operands: Sequence[object] = ()) -> None:
         self.data, self.grad, self._prev = data, 0.0, tuple(operands)
         self._backward: Callable[[], None] = lambda: None
 
@@ -36,20 +37,28 @@ class Node:
         return f"Node(data={self.data}, grad={self.grad})"
 
 
-def diagnose(my_op: Any, node: Callable[[float], Any] | None = None) -> Report:
+AnyNode = Any  # a Node, or what the reader takes for one: nothing is known of it before it is tried
+
+
+def diagnose(my_op: object, node: Callable[[float], AnyNode] | None = None) -> Report:
     """What is wrong with the derivative of one operation? The truth is the central difference of its own values.
 
-    diagnose(my_mul)                           a function of Nodes, one for each operand, that returns a Node
-    diagnose(MyValue.tanh)                     a method of your own class
-    diagnose(lambda x: x ** 3, MyValue)        anything that your class can do
-    diagnose(Op("mul", "*", ..., (..., ...)))  a record like those of the table: only its partials can be wrong
+    Nodes have .data, .grad and ._backward(), and ._prev where the operation is made of several. It is tried at numbers
+    of both signs, with two upstream gradients, with gradients that are not 0 before, and with the same node for all
+    operands.
 
-    Nodes have .data, .grad and ._backward(), and ._prev where the operation is made of several. Tried are numbers
-    of both signs, two upstream gradients, gradients that are not 0 before, and the same node as all operands.
+    Parameters
+    ----------
+    my_op : the operation, written in one of four ways
+        diagnose(my_mul)                           a function of Nodes, one for each operand, that returns a Node
+        diagnose(MyValue.tanh)                     a method of your own class
+        diagnose(lambda x: x ** 3, MyValue)        anything that your class can do
+        diagnose(Op("mul", "*", ..., (..., ...)))  a record like those of the table: only its partials can be wrong
+    node : a number -> a node of your own class, where it cannot be told from my_op
 
     >>> diagnose(Op("minus", "-", lambda a, b: a - b, (1.0, 1.0)))
     sign, for b: the derivative has the right size and the wrong sign.
-      Example: a = 2, b = 3, out.grad = 1: b.grad should become -1, and becomes 1.
+      Example: a = 2, b = 3, out.grad = 1: b.grad should become -1, but becomes 1.
     """
     if my_op is None or my_op is ... or is_stub(my_op):
         return Report(None, "Not answered yet.")
@@ -60,8 +69,8 @@ def diagnose(my_op: Any, node: Callable[[float], Any] | None = None) -> Report:
 
 
 class _Trial(NamedTuple):
-    """What happened to one operand at xs. slopes: the true ones of all operands, slope: its own. once, tripled: what
-    arrived in its grad, with 1 and with 3 in out.grad. kept: what is there where 10 was before."""
+    """What happened to one operand at xs. slopes: the true ones of all operands; slope: its own. once, tripled: what
+    arrived in its grad for 1 and 3 in out.grad. kept: what is there after 10 was there before."""
 
     xs: tuple[float, ...]
     out: float
@@ -78,17 +87,17 @@ _NUMBERS = (2.0, 3.0, -2.0, 0.5, -3.0, 0.25, -0.5, 1.5)  # none where functions 
 class _Rule:
     """One operation, whichever way it is written: f of nodes, make a node of a number, the operands' names."""
 
-    f: Callable[..., Any]
-    make: Callable[[float], Any]
+    f: Callable[..., AnyNode]
+    make: Callable[[float], AnyNode]
 
-    def __init__(self, my_op: Any, node: Callable[[float], Any] | None) -> None:
+    def __init__(self, my_op: object, node: Callable[[float], AnyNode] | None) -> None:
         if isinstance(my_op, type):
             raise TypeError(f"diagnose looks at one operation; for a class write check_value_class({my_op.__name__})")
         if isinstance(my_op, Op):
-            partials: Any = my_op.partials
+            partials: object = my_op.partials
             if partials is ...:
                 raise Told(None, "Not answered yet: the partials are still open.")
-            self.operands = _operands(my_op.value, None if callable(partials) else len(partials))
+            self.operands = _operands(my_op.value, len(partials) if isinstance(partials, Sequence) else None)
             self.f, self.make = _as_function(my_op), Node
         elif callable(my_op):
             self.f, self.make = getattr(my_op, "__func__", my_op), node or _class_of(my_op) or Node
@@ -107,7 +116,7 @@ class _Rule:
                 faults["wrong where the input is used twice"] = [(listed(self.operands), meaning, example)]
         if not faults:
             what = f"{len(tried[0])} points of both signs, out.grad = 1 and 3, gradients that were not 0 before"
-            twice = ", the same node in all places" if len(self.operands) > 1 else ""
+            twice = ", the same node for all operands" if len(self.operands) > 1 else ""
             return Report(True, fill(f"No fault found. Tried: {what}{twice}."))
         lines = []
         for fault, found in faults.items():
@@ -135,15 +144,15 @@ class _Rule:
                     trials.append(_Trial(xs, out, slopes, *result))
         if not found[0]:
             self.backward(self.points()[0])  # tells what is raised
-            raise Told(False, "It has no finite value with a slope at any of the numbers that were tried.")
+            raise Told(False, "It has no finite value with a slope at any of the numbers tried.")
         return found
 
-    def forward(self, nodes: Sequence[Any]) -> Any:
+    def forward(self, nodes: Sequence[AnyNode]) -> AnyNode:
         out = self.f(*nodes)
         if out is None or out is ...:
             raise Told(False, "It returns no node. Does it end in `return out`?")
         if not hasattr(out, "data"):
-            raise Told(False, f"It returns {short(repr(out))}, which is no node: it has no .data.")
+            raise Told(False, f"It returns {short(repr(out))}, which is not a node: it has no .data.")
         if out.data is None or out.data is ...:
             raise Told(None, "Not answered yet: .data of the result is still open.")
         return out
@@ -209,7 +218,7 @@ class _Rule:
         def example(before: str, expected: Callable[[_Trial], float], got: Callable[[_Trial], float]) -> str:
             t = next((t for t in trials if not close(expected(t), got(t))), trials[0])
             numbers = ", ".join(f"{name} = {number:g}" for name, number in zip(self.operands, t.xs))
-            return f"{numbers}, {before}: {x}.grad should become {plain(expected(t))}, and becomes {plain(got(t))}."
+            return f"{numbers}, {before}: {x}.grad should become {plain(expected(t))}, but becomes {plain(got(t))}."
 
         local: Callable[[_Trial], float] = lambda t: t.once  # noqa: E731 - what is taken for the local derivative
         if not always(lambda t: t.tripled, lambda t: 3.0 * t.once):
@@ -220,15 +229,18 @@ class _Rule:
             elif always(lambda t: t.tripled, lambda t: t.once):
                 fault, meaning = "forgot the upstream gradient", f"{x} is sent the same, whatever out.grad is."
                 if always(lambda t: t.once, lambda t: t.slope * t.out):
-                    meaning = "it multiplies by out.data, where out.grad is meant."
+                    meaning = "it multiplies by out.data instead of out.grad."
                     local = lambda t: t.slope  # noqa: E731
             yield fault, meaning, example("out.grad = 3", lambda t: 3.0 * t.slope, lambda t: t.tripled)
         if not always(local, lambda t: t.slope):
             pairs = [(t, local(t)) for t in trials]
             yield *self.wrong_derivative(pairs, i), example("out.grad = 1", lambda t: t.slope, local)
         if not always(lambda t: t.kept, lambda t: 10.0 + t.once):
-            fault, written = "assigned instead of accumulated", f"{x}.grad = ... forgets it. Write {x}.grad += ..."
-            meaning = f"another use of {x} may have sent its share already, and {written}"
+            fault, written = (
+                "assigned instead of accumulated",
+                f"which {x}.grad = ... throws away. Write {x}.grad += ...",
+            )
+            meaning = f"another use of {x} may have sent its share already, {written}"
             before = f"out.grad = 1, and {x}.grad is 10 from another use"
             yield fault, meaning, example(before, lambda t: 10.0 + t.once, lambda t: t.kept)
 
@@ -240,7 +252,7 @@ class _Rule:
             return all(close(d, guess(t)) for t, d in pairs)
 
         if always(lambda t: 0.0):
-            return "nothing is sent", f"the result moves when {x} moves, and {x}.grad stays as it was."
+            return "nothing is sent", f"the result moves when {x} moves, but {x}.grad stays as it was."
         if always(lambda t: -t.slope):
             return "sign", "the derivative has the right size and the wrong sign."
         for j, other in enumerate(self.operands):
@@ -262,13 +274,13 @@ class _Rule:
             slope = self.slope(xs, [1.0] * len(xs))
             if math.isfinite(slope) and not close(slope, got := self.backward(xs, same=True)[0]):
                 where = f"{' = '.join(self.operands)} = {number:g}, one and the same node, out.grad = 1"
-                meaning = "where one node stands in all places, it has to get the shares of all, added up."
-                yield meaning, f"{where}: its grad should become {plain(slope)}, and becomes {plain(got)}."
+                meaning = "a node that is several operands at once must get the sum of their shares."
+                yield meaning, f"{where}: its grad should become {plain(slope)}, but becomes {plain(got)}."
 
 
-def _class_of(my_op: Any) -> Any:
+def _class_of(my_op: object) -> type | None:
     """The class that a method was written in; None for a plain function."""
-    if hasattr(my_op, "__func__"):
+    if isinstance(my_op, MethodType):
         return type(my_op.__self__)
     owner, _, name = getattr(my_op, "__qualname__", "").rpartition(".")
     if not owner or owner.endswith("<locals>"):
@@ -280,7 +292,7 @@ def _class_of(my_op: Any) -> Any:
     return found
 
 
-def _operands(f: Callable[..., Any], count: int | None = None) -> list[str]:
+def _operands(f: Callable[..., object], count: int | None = None) -> list[str]:
     """The names of the operands of f; letters where it has none."""
     try:
         parameters = list(inspect.signature(f).parameters.values())
@@ -311,11 +323,11 @@ def _as_function(op: Op) -> Callable[..., Node]:
     return apply
 
 
-def _users_first(out: Any) -> list[Any]:
+def _users_first(out: AnyNode) -> list[AnyNode]:
     """The nodes that out is made of, as far as ._prev tells; by id, since a reader's nodes may not be hashable."""
     order, seen = [], set()
 
-    def visit(node: Any) -> None:
+    def visit(node: AnyNode) -> None:
         if id(node) not in seen:
             seen.add(id(node))
             for x in getattr(node, "_prev", ()):

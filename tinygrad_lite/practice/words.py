@@ -10,7 +10,6 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import CodeType
-from typing import Any
 
 from ..parts import printable
 
@@ -40,7 +39,7 @@ _GLUE = "\N{NO-BREAK SPACE}"
 _HERE, EXERCISE = os.path.dirname(os.path.dirname(__file__)), "<exercise>"
 
 
-def is_stub(f: Any) -> bool:
+def is_stub(f: object) -> bool:
     """Is this a function whose body is `...` or `pass`, at most with a docstring?"""
     code = f if isinstance(f, CodeType) else getattr(f, "__code__", None)
     return isinstance(code, CodeType) and all(
