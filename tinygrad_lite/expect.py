@@ -152,7 +152,10 @@ def scores(who: str, zs: Iterable[T]) -> list[T]:
     """zs as a list; TypeError for a single score."""
     if not isinstance(zs, Iterable):
         raise TypeError(f"{who} expects a list of scores, one per class, got {zs!r}; for one score use bce_with_logits")
-    return list(zs)
+    zs = list(zs)
+    if not zs:
+        raise ValueError(f"{who} expects at least one score, got an empty list")
+    return zs
 
 
 def one_class(who: str, k: Any, classes: int) -> Any:

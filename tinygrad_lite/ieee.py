@@ -213,9 +213,10 @@ def logsumexp(*xs: float) -> float:
     return m + _log_rest(m, xs) if m - m == 0.0 else m  # an infinity or nan decides alone
 
 
-def cross_entropy(k: float, *xs: float) -> float:
+def cross_entropy(*xs_k: float) -> float:
     """logsumexp(xs) - xs[k], by differences alone: also where the scores are so large that the sum drowns in them."""
-    x, m = pick(k, *xs), maximum(*xs)
+    xs = xs_k[:-1]
+    x, m = pick(xs_k[-1], *xs), maximum(*xs)
     if m - m != 0.0:
         return 0.0 if x == inf and xs.count(inf) == 1 else m - x
     return _log_rest(m, xs) if x == m else (m - x) + _log_rest(m, xs)

@@ -221,4 +221,4 @@ def pack_pick(k: Any, xs: Iterable[Any]) -> tuple[Any, ...]:
 
 
 def pack_class(xs: Iterable[Any], k: Any) -> tuple[Any, ...]:
-    return pack_pick(k, xs)
+    return (*pack_list("cross_entropy", least=1)(xs), k)

@@ -101,10 +101,11 @@ def _logsumexp_partials(out: Any, *xs: Any) -> Sequence[Any]:
     return [where(alone, i, p) for p, i in zip(shares(xs), infinite)]
 
 
-def _cross_entropy_partials(out: Any, k: Any, *xs: Any) -> Sequence[Any]:
+def _cross_entropy_partials(out: Any, *xs_k: Any) -> Sequence[Any]:
     """softmax(xs), less 1 at place k: p - 1 is exp(-out) - 1, which keeps its digits where p is almost 1."""
+    *xs, k = xs_k
     ps = _logsumexp_partials(out, *xs)
-    return [0.0, *(where(equal(k, float(i)), expm1(-out), p) for i, p in enumerate(ps))]
+    return [*(where(equal(k, float(i)), expm1(-out), p) for i, p in enumerate(ps)), 0.0]
 
 
 # --- the table
