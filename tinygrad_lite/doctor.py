@@ -105,12 +105,7 @@ class Checkup:
 
 
 def doctor(
-    model: nn.Module,
-    loss: Loss,
-    X: Examples,
-    y: Examples,
-    opt: Optimizer | None = None,
-    examples: int = 100,
+    model: nn.Module, loss: Loss, X: Examples, y: Examples, opt: Optimizer | None = None, examples: int = 100
 ) -> Checkup:
     """Runs one training step, says what is wrong with it, and puts everything back as it was.
 

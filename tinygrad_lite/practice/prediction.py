@@ -10,11 +10,11 @@ from decimal import Decimal
 from itertools import combinations, islice
 from typing import Any, NamedTuple
 
-from .. import ops
+from .. import expect, ops
 from ..derivatives import gradients
 from ..engine import Value, topological_order
 from ..notation import Written, code, number, partial, word, written
-from ..op import Op, as_float
+from ..op import Op
 from ..parts import names
 from .words import Report, fill, glued, listed, short
 
@@ -50,14 +50,18 @@ def predict(root: object, answers: Mapping[Any, object] | None = None, /, **by_l
     asked = {sheet.find(key): answer for key, answer in [*(answers or {}).items(), *by_label.items()]}
     if not asked:
         return Report(None, sheet.to_fill_in())
-    given = {v: sheet.number(v, answer) for v, answer in asked.items() if answer is not None and answer is not ...}
+    given = {
+        v: expect.number(f"the answer for {sheet.name(v)} (or ... for not yet)", answer)
+        for v, answer in asked.items()
+        if answer is not None and answer is not ...
+    }
     sheet.answer(given)
-    rows: list[tuple[str, bool | None, str]] = []
-    for v in sorted(asked, key=sheet.place.__getitem__, reverse=True):
-        if v in given:
-            rows.append((f"{sheet.name(v)} = {number(given[v]).text}", *_Answer(sheet, v).verdict()))
-        else:
-            rows.append((sheet.name(v), None, "not answered yet."))
+    rows = [
+        (f"{sheet.name(v)} = {number(given[v]).text}", *_Answer(sheet, v).verdict())
+        if v in given
+        else (sheet.name(v), None, "not answered yet.")
+        for v in sorted(asked, key=sheet.place.__getitem__, reverse=True)
+    ]
     width = min(24, max(len(left) for left, _, _ in rows))
     lines = [fill(f"{left:{width}}  {told}", " " * (width + 2)) for left, _, told in rows]
     verdicts = [ok for _, ok, _ in rows]
@@ -187,13 +191,6 @@ class _Sheet:
             raise ValueError(f"{len(found)} Values are labelled {key!r}: write predict(root, {{value: number}})")
         known = ", ".join(islice(self.called.values(), 20)) or "no label at all"
         raise ValueError(f"no Value in this graph is labelled {key!r}; there is {known}")
-
-    def number(self, v: Value, answer: object) -> float:
-        try:
-            return as_float(answer)
-        except TypeError:
-            message = f"the answer for {self.name(v)} must be one number, or ... for not yet; got {answer!r}"
-            raise TypeError(message) from None
 
     def to_fill_in(self) -> str:
         labels, root = list(self.called.values())[::-1], self.name(self.root)
