@@ -5,12 +5,12 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 from types import MethodType
 from typing import Any, NamedTuple
 
-from ..ops import Op
-from .words import Report, Told, close, fill, is_stub, listed, plain, short, told_by
+from ..notation import filled
+from ..op import Op
+from .words import Report, Told, close, is_stub, listed, plain, short, told_by
 
 
 class Node:
@@ -106,22 +106,20 @@ class _Rule:
             raise TypeError(f"diagnose expects an Op or a function of nodes, got {my_op!r}")
 
     def report(self) -> Report:
-        faults: dict[str, list[tuple[str, str, str]]] = {}
+        faults: dict[str, list[tuple[str, str, str]]] = {}  # by name: the operand, what it means, an example
         tried = self.trials()
         for i, (x, trials) in enumerate(zip(self.operands, tried)):
             for fault, meaning, example in self.faults(trials, i):
                 faults.setdefault(fault, []).append((x, meaning, example))
-        if not faults and len(self.operands) > 1:
-            for meaning, example in islice(self.used_twice(), 1):
-                faults["wrong where the input is used twice"] = [(listed(self.operands), meaning, example)]
+        faults = faults or self.used_twice()
         if not faults:
             what = f"{len(tried[0])} points of both signs, out.grad = 1 and 3, gradients that were not 0 before"
             twice = ", the same node for all operands" if len(self.operands) > 1 else ""
-            return Report(True, fill(f"No fault found. Tried: {what}{twice}."))
+            return Report(True, filled(f"No fault found. Tried: {what}{twice}."))
         lines = []
         for fault, found in faults.items():
             (_, meaning, example), whose = found[0], listed([x for x, _, _ in found])
-            lines += [fill(f"{fault}, for {whose}: {meaning}"), fill(f"  Example: {example}", "  ")]
+            lines += [filled(f"{fault}, for {whose}: {meaning}"), filled(f"  Example: {example}", indent="  ")]
         return Report(False, "\n".join(lines))
 
     # --- trying it
@@ -256,15 +254,17 @@ class _Rule:
             return "value instead of derivative", "what is sent is the value of the operation itself."
         return "wrong derivative", "it is not the slope of the operation's own values."
 
-    def used_twice(self) -> Iterator[tuple[str, str]]:
-        """Where one node in all places is not sent the slope: what it means, an example."""
-        for number in _NUMBERS:
+    def used_twice(self) -> dict[str, list[tuple[str, str, str]]]:
+        """What is wrong where one node is all operands at once."""
+        for number in _NUMBERS if len(self.operands) > 1 else ():
             xs = [number] * len(self.operands)
             slope = self.slope(xs, [1.0] * len(xs))
             if math.isfinite(slope) and not close(slope, got := self.backward(xs, same=True)[0]):
-                where = f"{' = '.join(self.operands)} = {number:g}, one and the same node, out.grad = 1"
                 meaning = "a node that is several operands at once must get the sum of their shares."
-                yield meaning, f"{where}: its grad should become {plain(slope)}, but becomes {plain(got)}."
+                where = f"{' = '.join(self.operands)} = {number:g}, one and the same node, out.grad = 1"
+                example = f"{where}: its grad should become {plain(slope)}, but becomes {plain(got)}."
+                return {"wrong where the input is used twice": [(listed(self.operands), meaning, example)]}
+        return {}
 
 
 def _equal(xs: Sequence[float], ys: Sequence[float]) -> bool:
