@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import data, nn, optim
+from . import data, nn, optim, plot
 from .compiler import jit
 from .draw import draw_dot
 from .engine import Value, no_grad
@@ -86,8 +86,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _digits(options: argparse.Namespace, out: Path) -> None:
-    from . import plot
-
     X, y, X_test, y_test = data.split(*data.digits(), seed=options.seed)
     model = nn.MLP(64, [32, 10], activation="tanh", seed=options.seed)
     print(f"{model}\ntraining on {len(X)} digits, {len(X_test)} held out")
@@ -108,8 +106,6 @@ def _digits(options: argparse.Namespace, out: Path) -> None:
 
 
 def _moons(options: argparse.Namespace, out: Path) -> None:
-    from . import plot
-
     X, y = data.moons(100, noise=0.1, seed=options.seed)
     X_test, y_test = data.moons(400, noise=0.1, seed=options.seed + 1)
     model = nn.MLP(2, [16, 16, 1], seed=options.seed)
@@ -159,8 +155,6 @@ def _scores(model: nn.MLP, X: Sequence[Any]) -> list[Any]:
 
 
 def _report(model: nn.MLP, history: History, accuracy: float, out: Path) -> None:
-    from . import plot
-
     print(f"held-out accuracy {accuracy:.1%} after {history.steps} steps in {history.seconds:.1f} s")
     plot.history(history)
     _save_figure(out / "loss.png", "training loss, epoch by epoch")

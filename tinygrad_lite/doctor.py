@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import math
-import textwrap
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,6 +18,7 @@ from .derivatives import gradients
 from .engine import Value, topological_order
 from .mistakes import TrainingWarning, not_a_loss
 from .modes import anomaly, no_grad, no_grad_active
+from .notation import aligned, filled
 from .op import Op, as_float
 from .optim import Optimizer
 
@@ -28,6 +28,7 @@ MOST = 0.5  # of a layer's units or outputs
 Loss = Callable[..., Value]
 Examples = Sequence[object]
 Moves = dict[Value, float]  # what a step adds to each parameter
+Responses = list[tuple[float, float]]  # phi(z) and phi'(z) of a neuron, for each example
 
 
 class Finding(NamedTuple):
@@ -78,13 +79,9 @@ class Checkup:
     def __repr__(self) -> str:
         lines = [self._headline()]
         if self.parts:
-            rows = [_HEADINGS, *map(_cells, self.parts)]
-            widths = [max(map(len, column)) for column in zip(*rows)]
-            lines += ["", *("  " + _line(row, widths) for row in rows)]
+            lines += ["", *aligned([_HEADINGS, *map(_cells, self.parts)], "llrrrrrr")]
         for i, (name, seen, do) in enumerate(self.findings, start=1):
-            lines.append("")
-            for start, text in (f"{i}. ", f"{name}: {seen}"), ("   ", do):
-                lines += textwrap.wrap(text, 100, initial_indent=start, subsequent_indent="   ")
+            lines += ["", filled(f"{i}. {name}: {seen}", indent="   "), filled(f"   {do}", indent="   ")]
         return "\n".join(lines if self.findings else [*lines, "", "Nothing found."])
 
     def _repr_html_(self) -> str:
@@ -105,12 +102,7 @@ class Checkup:
 
 
 def doctor(
-    model: nn.Module,
-    loss: Loss,
-    X: Examples,
-    y: Examples,
-    opt: Optimizer | None = None,
-    examples: int = 100,
+    model: nn.Module, loss: Loss, X: Examples, y: Examples, opt: Optimizer | None = None, examples: int = 100
 ) -> Checkup:
     """Runs one training step, says what is wrong with it, and puts everything back as it was.
 
@@ -233,12 +225,10 @@ class _Examination:
         twice = self.number(_twice(self.X), _twice(self.y)) if self.whole else once
         if twice - once > 0.5 * abs(once):
             n = len(self.X)
-            yield Finding(
-                "a summed loss",
-                f"with every example twice it is {twice:.4g}, not {once:.4g}: the {n} examples are added up, and the "
-                "gradient and every step grow with their number.",
-                f"Average: write mean([...]) or sum(...) / len(X), or divide the learning rate by {n}.",
-            )
+            seen = f"with every example twice it is {twice:.4g}, not {once:.4g}: the {n} examples are added up, "
+            seen += "and the gradient and every step grow with their number."
+            do = f"Average: write mean([...]) or sum(...) / len(X), or divide the learning rate by {n}."
+            yield Finding("a summed loss", seen, do)
 
     # --- the parameters and the step
 
@@ -248,32 +238,24 @@ class _Examination:
         kept = {v: name for name, v in self.model.named_values() if v.op is not None}
         computed = [node for node in old if node in kept]
         if computed:
-            yield Finding(
-                "a computed parameter",
-                f"{_listed(computed, kept)} was made by {computed[0].op}, as by p = p - lr * p.grad.",
-                "Write p.data -= lr * p.grad, which changes the parameter itself.",
-            )
+            seen = f"{_listed(computed, kept)} was made by {computed[0].op}, as by p = p - lr * p.grad."
+            do = "Write p.data -= lr * p.grad, which changes the parameter itself."
+            yield Finding("a computed parameter", seen, do)
         elif old:
-            yield Finding(
-                "an old graph",
-                f"{len(old)} of the graph's {len(order)} nodes, the first of them made by {old[0].op}, are older than "
-                "this call of the loss, and a step does not change them.",
-                "Compute the whole loss anew in every step.",
-            )
+            seen = f"{len(old)} of the graph's {len(order)} nodes, the first of them made by {old[0].op}, are older "
+            seen += "than this call of the loss, and a step does not change them."
+            yield Finding("an old graph", seen, "Compute the whole loss anew in every step.")
         unreached = [p for p in self.names if p.before is None]
         if unreached:
-            yield Finding(
-                "not in the loss",
-                f"the loss is not made of {_listed(unreached, self.names)}: no backward pass reaches it.",
-                "Compute the loss from the model's outputs, Values all the way, and not under no_grad().",
-            )
-        strangers = [p for p in self.names if p not in set(self.opt.params)] if self.opt else []
+            seen = f"the loss is not made of {_listed(unreached, self.names)}: no backward pass reaches it."
+            do = "Compute the loss from the model's outputs, Values all the way, and not under no_grad()."
+            yield Finding("not in the loss", seen, do)
+        known = set(self.opt.params if self.opt else self.names)
+        strangers = [p for p in self.names if p not in known]
         if strangers:
-            yield Finding(
-                "not in the optimiser",
-                f"{_listed(strangers, self.names)} is not in its list and stays as it is.",
-                "Leave it out if you mean to freeze it; else give model.parameters(), of this very model.",
-            )
+            seen = f"{_listed(strangers, self.names)} is not in its list and stays as it is."
+            do = "Leave it out if you mean to freeze it; else give model.parameters(), of this very model."
+            yield Finding("not in the optimiser", seen, do)
 
     def try_step(self, opt: Optimizer, before: float) -> _Step:
         """One step of this optimiser."""
@@ -308,9 +290,8 @@ class _Examination:
     def propose_step(self, before: float) -> _Step:
         """The longest plain gradient step that lowers the loss."""
         moves, lr, after = self.downhill(before)
-        return _Step(
-            moves, f" after a plain step with lr={lr:g}, about the largest that lowers it" if lr else "", after
-        )
+        words = f" after a plain step with lr={lr:g}, about the largest that lowers it"
+        return _Step(moves, words if lr else "", after)
 
     def downhill(self, before: float) -> tuple[Moves, float, float]:
         """The largest plain gradient step that lowers the loss: its moves, its learning rate, the loss after it."""
@@ -347,7 +328,7 @@ class _Examination:
 
     def parts(self, layers: dict[str, list[nn.Neuron]], order: Sequence[Value], moves: Moves) -> list[Part]:
         neuron_of = {n.b: n for ns in layers.values() for n in ns}
-        responses: dict[Value, list[tuple[float, float]]] = {b: [] for b in neuron_of}  # phi(z) and phi'(z)
+        responses: dict[Value, Responses] = {b: [] for b in neuron_of}
         for node in order:
             if node.op is ops.dot and (b := node.args[-1]) in responses:
                 responses[b].append(respond(neuron_of[b], node.data))
@@ -356,21 +337,16 @@ class _Examination:
         for p, name in self.names.items():
             if p not in known:
                 members.setdefault(name.rstrip("0123456789.") or name, []).append(p)
-        return [self.part(name, ps, layers.get(name, []), responses, moves) for name, ps in members.items()]
+        return [self.part(name, layers.get(name, []), ps, responses, moves) for name, ps in members.items()]
 
     def part(
-        self,
-        name: str,
-        parameters: Sequence[Value],
-        units: Sequence[nn.Neuron],
-        responses: dict[Value, list[tuple[float, float]]],
-        moves: Moves,
+        self, name: str, units: list[nn.Neuron], ps: list[Value], responses: dict[Value, Responses], moves: Moves
     ) -> Part:
         seen = [responses[n.b] for n in units if responses[n.b]]
         outputs, slopes = [out for pairs in seen for out, _ in pairs], [abs(s) for pairs in seen for _, s in pairs]
         curve = steepness(units[0]) if units else [0.0]
         saturates = FLAT * max(curve) > min(curve) > 0.0 and bool(slopes)
-        weights = math.hypot(*(self.start[p] for p in parameters))
+        weights = math.hypot(*(self.start[p] for p in ps))
         return Part(
             name,
             nn.activation_name(units[0].activation) if units else "",
@@ -378,8 +354,8 @@ class _Examination:
             sum(all(slope == 0.0 for _, slope in pairs) for pairs in seen),
             sum(slope < FLAT * max(curve) for slope in slopes) / len(slopes) if saturates else None,
             math.sqrt(ops.mean([out * out for out in outputs])) if outputs else math.nan,
-            math.hypot(*(p.grad for p in parameters)),
-            math.hypot(*(moves[p] for p in parameters)) / weights if weights else math.nan,
+            math.hypot(*(p.grad for p in ps)),
+            math.hypot(*(moves[p] for p in ps)) / weights if weights else math.nan,
         )
 
     def look_at_symmetry(self, layers: dict[str, list[nn.Neuron]], moves: Moves) -> Iterator[Finding]:
@@ -387,12 +363,9 @@ class _Examination:
             before = {tuple(self.start[p] for p in n.parameters()) for n in neurons}
             after = {tuple(self.start[p] + moves[p] for p in n.parameters()) for n in neurons}
             if max(len(before), len(after)) < len(neurons):
-                yield Finding(
-                    "equal neurons",
-                    f"{name} has {len(neurons)} neurons and only {len(after)} different, before this step and after "
-                    "it: equal weights get equal gradients, forever.",
-                    "Start from random weights, as every init of nn does.",
-                )
+                seen = f"{name} has {len(neurons)} neurons and only {len(after)} different, before this step and after "
+                seen += "it: equal weights get equal gradients, forever."
+                yield Finding("equal neurons", seen, "Start from random weights, as every init of nn does.")
 
 
 def _look_at_the_loss(order: Sequence[Value]) -> Iterator[Finding]:
@@ -523,8 +496,3 @@ def _cells(part: Part) -> tuple[str, ...]:
         f"{part.gradient:.3g}",
         dash if math.isnan(part.ratio) else f"{part.ratio:.2g}",
     )
-
-
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    left = [f"{cell:<{width}}" for cell, width in zip(cells[:2], widths)]
-    return "  ".join([*left, *(f"{cell:>{width}}" for cell, width in zip(cells[2:], widths[2:]))]).rstrip()

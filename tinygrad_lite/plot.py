@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from . import expect, nn
 from .derivatives import gradients as gradients_of
-from .doctor import FLAT, demand_recording, respond, steepness
+from .doctor import FLAT, Examples, Loss, demand_recording, respond, steepness
 from .engine import Value, affine, topological_order
 from .modes import no_grad
 
@@ -236,14 +236,7 @@ class Watch:
     >>> plot.activations(watch), plot.gradients(watch)                                 # doctest: +SKIP
     """
 
-    def __init__(
-        self,
-        model: nn.MLP,
-        loss: Callable[..., object] | None,
-        X: Points,
-        y: Sequence[object] = (),
-        examples: int = 100,
-    ) -> None:
+    def __init__(self, model: nn.MLP, loss: Loss | None, X: Points, y: Examples = (), examples: int = 100) -> None:
         if not isinstance(model, nn.MLP):
             raise TypeError(f"Watch looks at the layers of an nn.MLP, got {model!r}")
         expect.pairs("Watch", X, X if loss is None else y)

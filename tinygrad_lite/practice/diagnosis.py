@@ -5,12 +5,12 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 from types import MethodType
 from typing import Any, NamedTuple
 
-from ..ops import Op
-from .words import Report, Told, close, fill, is_stub, listed, plain, short, told_by
+from ..notation import filled
+from ..op import Op
+from .words import Report, Told, close, is_stub, listed, plain, short, told_by
 
 
 class Node:
@@ -69,8 +69,8 @@ def diagnose(my_op: object, node: Callable[[float], AnyNode] | None = None) -> R
 
 
 class _Trial(NamedTuple):
-    """What happened to one operand at xs. slopes: the true ones of all operands; slope: its own. once, tripled: what
-    arrived in its grad for 1 and 3 in out.grad. kept: what is there after 10 was there before."""
+    """What happened to one operand at xs. slope: what its grad should become for out.grad = 1. once, tripled: what it
+    becomes for out.grad = 1 and 3. kept: what it becomes where it was 10. slopes: those of all operands."""
 
     xs: tuple[float, ...]
     out: float
@@ -106,22 +106,20 @@ class _Rule:
             raise TypeError(f"diagnose expects an Op or a function of nodes, got {my_op!r}")
 
     def report(self) -> Report:
-        faults: dict[str, list[tuple[str, str, str]]] = {}
+        faults: dict[str, list[tuple[str, str, str]]] = {}  # by name: the operand, what it means, an example
         tried = self.trials()
         for i, (x, trials) in enumerate(zip(self.operands, tried)):
             for fault, meaning, example in self.faults(trials, i):
                 faults.setdefault(fault, []).append((x, meaning, example))
-        if not faults and len(self.operands) > 1:
-            for meaning, example in islice(self.used_twice(), 1):
-                faults["wrong where the input is used twice"] = [(listed(self.operands), meaning, example)]
+        faults = faults or self.used_twice()
         if not faults:
             what = f"{len(tried[0])} points of both signs, out.grad = 1 and 3, gradients that were not 0 before"
             twice = ", the same node for all operands" if len(self.operands) > 1 else ""
-            return Report(True, fill(f"No fault found. Tried: {what}{twice}."))
+            return Report(True, filled(f"No fault found. Tried: {what}{twice}."))
         lines = []
         for fault, found in faults.items():
             (_, meaning, example), whose = found[0], listed([x for x, _, _ in found])
-            lines += [fill(f"{fault}, for {whose}: {meaning}"), fill(f"  Example: {example}", "  ")]
+            lines += [filled(f"{fault}, for {whose}: {meaning}"), filled(f"  Example: {example}", indent="  ")]
         return Report(False, "\n".join(lines))
 
     # --- trying it
@@ -210,72 +208,67 @@ class _Rule:
 
     def faults(self, trials: Sequence[_Trial], i: int) -> Iterator[tuple[str, str, str]]:
         """What is wrong with what operand i is sent: the fault, what it means, the simplest example."""
-        x = self.operands[i]
+        x, out, slope = self.operands[i], [t.out for t in trials], [t.slope for t in trials]
+        once, tripled, kept = ([getattr(t, of) for t in trials] for of in ("once", "tripled", "kept"))
 
-        def always(a: Callable[[_Trial], float], b: Callable[[_Trial], float]) -> bool:
-            return all(close(a(t), b(t)) for t in trials)
+        def example(before: str, expected: Sequence[float], got: Sequence[float]) -> str:
+            k = next((k for k, pair in enumerate(zip(expected, got)) if not close(*pair)), 0)
+            numbers = ", ".join(f"{name} = {number:g}" for name, number in zip(self.operands, trials[k].xs))
+            return f"{numbers}, {before}: {x}.grad should become {plain(expected[k])}, but becomes {plain(got[k])}."
 
-        def example(before: str, expected: Callable[[_Trial], float], got: Callable[[_Trial], float]) -> str:
-            t = next((t for t in trials if not close(expected(t), got(t))), trials[0])
-            numbers = ", ".join(f"{name} = {number:g}" for name, number in zip(self.operands, t.xs))
-            return f"{numbers}, {before}: {x}.grad should become {plain(expected(t))}, but becomes {plain(got(t))}."
-
-        local: Callable[[_Trial], float] = lambda t: t.once  # noqa: E731 - what is taken for the local derivative
-        if not always(lambda t: t.tripled, lambda t: 3.0 * t.once):
+        local = once  # what is taken for the local derivative
+        if not _equal(tripled, [3.0 * d for d in once]):
             fault, meaning = "the upstream gradient is misused", "three times out.grad must give three times as much."
-            if always(lambda t: t.tripled, lambda t: t.once + 2.0):
+            if _equal(tripled, [d + 2.0 for d in once]):
                 fault, meaning = "the upstream gradient is added", "rates multiply along a path. Write * out.grad."
-                local = lambda t: t.once - 1.0  # noqa: E731
-            elif always(lambda t: t.tripled, lambda t: t.once):
+                local = [d - 1.0 for d in once]
+            elif _equal(tripled, once):
                 fault, meaning = "forgot the upstream gradient", f"{x} is sent the same, whatever out.grad is."
-                if always(lambda t: t.once, lambda t: t.slope * t.out):
-                    meaning = "it multiplies by out.data instead of out.grad."
-                    local = lambda t: t.slope  # noqa: E731
-            yield fault, meaning, example("out.grad = 3", lambda t: 3.0 * t.slope, lambda t: t.tripled)
-        if not always(local, lambda t: t.slope):
-            pairs = [(t, local(t)) for t in trials]
-            yield *self.wrong_derivative(pairs, i), example("out.grad = 1", lambda t: t.slope, local)
-        if not always(lambda t: t.kept, lambda t: 10.0 + t.once):
-            fault, written = (
-                "assigned instead of accumulated",
-                f"which {x}.grad = ... throws away. Write {x}.grad += ...",
-            )
-            meaning = f"another use of {x} may have sent its share already, {written}"
+                if _equal(once, [d * y for d, y in zip(slope, out)]):
+                    local, meaning = slope, "it multiplies by out.data instead of out.grad."
+            yield fault, meaning, example("out.grad = 3", [3.0 * d for d in slope], tripled)
+        if not _equal(local, slope):
+            yield *self.wrong_derivative(local, trials, i), example("out.grad = 1", slope, local)
+        right = [10.0 + d for d in once]
+        if not _equal(kept, right):
+            meaning = f"another use of {x} may have sent its share already, which {x}.grad = ... throws away"
             before = f"out.grad = 1, and {x}.grad is 10 from another use"
-            yield fault, meaning, example(before, lambda t: 10.0 + t.once, lambda t: t.kept)
+            yield "assigned instead of accumulated", f"{meaning}. Write {x}.grad += ...", example(before, right, kept)
 
-    def wrong_derivative(self, pairs: Sequence[tuple[_Trial, float]], i: int) -> tuple[str, str]:
-        """pairs: a trial, and what was taken for the local derivative there."""
-        x = self.operands[i]
-
-        def always(guess: Callable[[_Trial], float]) -> bool:
-            return all(close(d, guess(t)) for t, d in pairs)
-
-        if always(lambda t: 0.0):
+    def wrong_derivative(self, local: Sequence[float], trials: Sequence[_Trial], i: int) -> tuple[str, str]:
+        """local: what operand i takes for the local derivative at each trial."""
+        x, slope = self.operands[i], [t.slope for t in trials]
+        if _equal(local, [0.0] * len(local)):
             return "nothing is sent", f"the result moves when {x} moves, but {x}.grad stays as it was."
-        if always(lambda t: -t.slope):
+        if _equal(local, [-d for d in slope]):
             return "sign", "the derivative has the right size and the wrong sign."
         for j, other in enumerate(self.operands):
-            if j != i and always(lambda t: t.slopes[j]):
+            if j != i and _equal(local, [t.slopes[j] for t in trials]):
                 return "swapped operands", f"what is sent to {x} belongs to {other}."
-        if all(close(d, t.slope) for t, d in pairs if t.xs[i] > 0.0):
+        if all(close(d, t.slope) for d, t in zip(local, trials) if t.xs[i] > 0.0):
             return "wrong for negative numbers", f"the derivative is right where {x} is above 0, but not below."
-        k = next((d / t.slope for t, d in pairs if t.slope), 0.0)
-        if always(lambda t: k * t.slope):
+        k = next((d / right for d, right in zip(local, slope) if right), 0.0)
+        if _equal(local, [k * d for d in slope]):
             return "a factor", f"the derivative is always {plain(k)} times what it should be."
-        if always(lambda t: t.out):
+        if _equal(local, [t.out for t in trials]):
             return "value instead of derivative", "what is sent is the value of the operation itself."
         return "wrong derivative", "it is not the slope of the operation's own values."
 
-    def used_twice(self) -> Iterator[tuple[str, str]]:
-        """Where one node in all places is not sent the slope: what it means, an example."""
-        for number in _NUMBERS:
+    def used_twice(self) -> dict[str, list[tuple[str, str, str]]]:
+        """What is wrong where one node is all operands at once."""
+        for number in _NUMBERS if len(self.operands) > 1 else ():
             xs = [number] * len(self.operands)
             slope = self.slope(xs, [1.0] * len(xs))
             if math.isfinite(slope) and not close(slope, got := self.backward(xs, same=True)[0]):
-                where = f"{' = '.join(self.operands)} = {number:g}, one and the same node, out.grad = 1"
                 meaning = "a node that is several operands at once must get the sum of their shares."
-                yield meaning, f"{where}: its grad should become {plain(slope)}, but becomes {plain(got)}."
+                where = f"{' = '.join(self.operands)} = {number:g}, one and the same node, out.grad = 1"
+                example = f"{where}: its grad should become {plain(slope)}, but becomes {plain(got)}."
+                return {"wrong where the input is used twice": [(listed(self.operands), meaning, example)]}
+        return {}
+
+
+def _equal(xs: Sequence[float], ys: Sequence[float]) -> bool:
+    return all(map(close, xs, ys))
 
 
 def _class_of(my_op: object) -> type | None:

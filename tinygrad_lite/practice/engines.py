@@ -10,7 +10,8 @@ from types import CodeType, FrameType
 from typing import Any, NamedTuple, SupportsFloat, TypeVar
 
 from ..engine import Value
-from .words import EXERCISE, Report, close, fill, is_stub, plain, short, still_empty, told_by
+from ..notation import filled
+from .words import EXERCISE, Report, close, is_stub, plain, short, still_empty, told_by
 
 T = TypeVar("T")
 
@@ -143,10 +144,10 @@ def check_value_class(my_class: object, upto: str | None = None) -> Report:
                 before = f"Right so far: {', '.join(known[:i])}." if i else "Let's start with one node."
                 head = f"{'Next to write' if told.ok is None else 'The next idea'}: {idea.name}. {idea.why}"
                 shown = program.replace("; ", "\n").replace("V(", f"{my_class.__name__}(")
-                parts = fill(before), fill(head), textwrap.indent(shown, "    "), told.text
+                parts = filled(before), filled(head), textwrap.indent(shown, "    "), told.text
                 return Report(told.ok, "\n\n".join(parts))
     there = f"All of it is there: {', '.join(idea.name for idea in asked if idea.programs)}."
-    return Report(True, fill(there))
+    return Report(True, filled(there))
 
 
 def _compare(my_class: type, program: str, idea: _Idea) -> Report | None:
@@ -169,7 +170,7 @@ def _compare(my_class: type, program: str, idea: _Idea) -> Report | None:
             return Report(None, empty)
         is_ = short(repr(got)) if number is None else plain(number)
         remark = "" if number is None else _remark(idea, expected, number)
-        return Report(False, fill(f"{what} should be {plain(expected)}, but is {is_}. {remark}"))
+        return Report(False, filled(f"{what} should be {plain(expected)}, but is {is_}. {remark}"))
     return None
 
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from itertools import combinations, islice
 from typing import Any, NamedTuple
 
-from .. import ops
+from .. import expect, ops
 from ..derivatives import gradients
 from ..engine import Value, topological_order
-from ..notation import Written, code, number, partial, word, written
-from ..op import Op, as_float
-from ..parts import names
-from .words import Report, fill, glued, listed, short
+from ..notation import Written, code, filled, glued, number, partial, word, written
+from ..op import Op
+from ..parts import distinct, names
+from .words import Report, listed, short
 
 
 def predict(root: object, answers: Mapping[Any, object] | None = None, /, **by_label: object) -> Report:
@@ -50,16 +49,15 @@ def predict(root: object, answers: Mapping[Any, object] | None = None, /, **by_l
     asked = {sheet.find(key): answer for key, answer in [*(answers or {}).items(), *by_label.items()]}
     if not asked:
         return Report(None, sheet.to_fill_in())
-    given = {v: sheet.number(v, answer) for v, answer in asked.items() if answer is not None and answer is not ...}
-    sheet.answer(given)
+    sheet.answer(asked)
     rows: list[tuple[str, bool | None, str]] = []
     for v in sorted(asked, key=sheet.place.__getitem__, reverse=True):
-        if v in given:
-            rows.append((f"{sheet.name(v)} = {number(given[v]).text}", *_Answer(sheet, v).verdict()))
+        if v in sheet.given:
+            rows.append((f"{sheet.name(v)} = {number(sheet.given[v]).text}", *_Answer(sheet, v).verdict()))
         else:
             rows.append((sheet.name(v), None, "not answered yet."))
     width = min(24, max(len(left) for left, _, _ in rows))
-    lines = [fill(f"{left:{width}}  {told}", " " * (width + 2)) for left, _, told in rows]
+    lines = [filled(f"{left:{width}}  {told}", indent=" " * (width + 2)) for left, _, told in rows]
     verdicts = [ok for _, ok, _ in rows]
     if len(rows) > 1:
         words = {True: "right", False: "not right yet", None: "not answered yet"}
@@ -119,16 +117,17 @@ class _Sheet:
     def __init__(self, root: Value) -> None:
         self.root, self.order = root, topological_order(root)
         self.place = {node: i for i, node in enumerate(self.order)}
-        self.labels = {node: str(label) for node, label in names(self.order).items()}
-        often, seen = Counter(self.labels.values()), Counter[str]()
-        self.called: dict[Value, str] = {}
-        for node, label in self.labels.items():
-            seen[label] += 1
-            self.called[node] = short(label) + (f"#{seen[label]}" if often[label] > 1 else "")
+        self.labels = names(self.order)
+        self.called = {node: short(label) for node, label in distinct(self.labels).items()}
         self.gradient = gradients(self.order)
+        self.given: dict[Value, float] = {}
 
-    def answer(self, given: Mapping[Value, float]) -> None:
-        self.given, self.carried = given, gradients(self.order, given)
+    def answer(self, asked: Mapping[Value, object]) -> None:
+        """Reads the reader's answers; `...` and None are none yet."""
+        for v, answer in asked.items():
+            if answer is not None and answer is not ...:
+                self.given[v] = expect.number(f"the answer for {self.name(v)} (or ... for not yet)", answer)
+        self.carried = gradients(self.order, self.given)
 
     def uses(self, v: Value) -> list[_Use]:
         """Every arrow on a way from v to the root that a gradient comes to, operands before users."""
@@ -188,13 +187,6 @@ class _Sheet:
         known = ", ".join(islice(self.called.values(), 20)) or "no label at all"
         raise ValueError(f"no Value in this graph is labelled {key!r}; there is {known}")
 
-    def number(self, v: Value, answer: object) -> float:
-        try:
-            return as_float(answer)
-        except TypeError:
-            message = f"the answer for {self.name(v)} must be one number, or ... for not yet; got {answer!r}"
-            raise TypeError(message) from None
-
     def to_fill_in(self) -> str:
         labels, root = list(self.called.values())[::-1], self.name(self.root)
         if not labels:
@@ -203,7 +195,7 @@ class _Sheet:
             line = f"predict({root}, {', '.join(f'{label}=...' for label in labels)})"
         else:
             line = f"predict(root, {{{', '.join(f'{label!r}: ...' for label in labels)}}})"
-        return f"Not answered yet. Put your numbers in place of the dots:\n{fill(line, '        ')}"
+        return f"Not answered yet. Put your numbers in place of the dots:\n{filled(line, indent='        ')}"
 
 
 class _Answer:
