@@ -6,7 +6,7 @@ import pytest
 
 from tinygrad_lite import OPS, Value, grad, ops
 from tinygrad_lite.compiler import jit
-from tinygrad_lite.compiler.emit import LOWERINGS
+from tinygrad_lite.compiler.lowerings import LOWERINGS
 
 from ..edge_table import EDGES, POINTS
 from .error_bounds import error_bounds
