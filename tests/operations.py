@@ -15,10 +15,7 @@ import tinygrad_lite
 from tinygrad_lite import nn, ops
 from tinygrad_lite.compiler import vector_math
 
-try:
-    from tinygrad_lite.compiler.lowerings import LOWERINGS
-except ImportError:  # until the table has moved
-    from tinygrad_lite.compiler.emit import LOWERINGS
+from tinygrad_lite.compiler.lowerings import LOWERINGS
 
 from .operation import *
 

@@ -9,14 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Real
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
-if TYPE_CHECKING:
-    from numpy import ndarray as Array
-else:
-    Array = object
-
-Row = Any  # a number, a list or tuple of rows, or an array of float64
+Array: TypeAlias = Any  # of float64
+Row: TypeAlias = Any  # a number, a list or tuple of rows, or an array of float64
 
 
 def rows(X: Any, name: str = "X") -> Sequence[Row]:
@@ -40,7 +36,7 @@ def rows(X: Any, name: str = "X") -> Sequence[Row]:
         found = _array(X, name)
         if not found.ndim:
             raise ValueError(f"{name} is one number, expected examples: a list or an array of them")
-        return found  # type: ignore[no-any-return]
+        return found
     if isinstance(X, (str, bytes, dict)) or hasattr(X, "local_grads") or not hasattr(X, "__len__"):
         _refuse_container(X, name)
     if not hasattr(X, "__getitem__"):
@@ -53,9 +49,9 @@ def targets(y: Any, name: str = "y") -> Sequence[Row]:
     found = rows(y, name)
     if isinstance(found, list):
         return found
-    if found.ndim == 2 and found.shape[1] == 1:  # type: ignore[attr-defined]
-        found = found[:, 0]  # type: ignore[call-overload]
-    return found.tolist() if found.ndim == 1 else found  # type: ignore[attr-defined, no-any-return]
+    if found.ndim == 2 and found.shape[1] == 1:
+        found = found[:, 0]
+    return found.tolist() if found.ndim == 1 else found
 
 
 def pairs(who: str, X: Any, y: Any) -> tuple[Sequence[Row], Sequence[Row]]:
@@ -68,7 +64,7 @@ def pairs(who: str, X: Any, y: Any) -> tuple[Sequence[Row], Sequence[Row]]:
 
 def taken(X: Sequence[Row], places: Sequence[int]) -> Sequence[Row]:
     """The rows at these places: an array's as an array, others as a list."""
-    return [X[i] for i in places] if isinstance(X, list) else X[list(places)]  # type: ignore[call-overload, no-any-return]
+    return [X[i] for i in places] if isinstance(X, list) else X[list(places)]
 
 
 def _is_array(X: Any) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
+from typing import cast
 
 inf, nan = math.inf, math.nan
 
@@ -41,7 +42,7 @@ def div(a: float, b: float) -> float:
 
 def power(x: float, n: float) -> float:
     if not x.__class__ is n.__class__ is float:
-        return x**n  # of another type, which the recorders see
+        return cast(float, x**n)  # of another type, which the recorders see
     if n == 2.0:
         return x * x  # `pow` differs from x * x in the last bit at some points
     try:

@@ -38,7 +38,7 @@ def is_number(x: Any) -> bool:
     if hasattr(x, "record") or hasattr(x, "mask") or isinstance(x, str):
         return False
     kind = getattr(getattr(x, "dtype", None), "kind", "f")  # b, i, u, f: real numbers; O, c, M, m, ... : none
-    return hasattr(type(x), "__float__") and not (getattr(x, "shape", ()) or ()) and kind in "biuf"
+    return hasattr(type(x), "__float__") and not getattr(x, "shape", None) and kind in "biuf"
 
 
 def _hint(x: Any) -> str:

@@ -6,6 +6,7 @@ import pytest
 
 from tinygrad_lite import OPS, Value, grad, ops
 from tinygrad_lite.compiler import jit
+from tinygrad_lite.compiler.lowerings import LOWERINGS
 
 from ..operations import EDGES, OPERATIONS
 from .error_bounds import error_bounds

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .emit import Code
+    from .code import Code
 
 _EXP = [float.fromhex(h) for h in (
     "0x1.0000000000000p-1", "0x1.5555555555557p-3", "0x1.5555555555556p-5", "0x1.1111111110036p-7",
@@ -78,6 +78,28 @@ def exp(c: Code, x: str) -> str:
     return c.mul(c.mul(y, _power_of_two(c, half)), _power_of_two(c, c.integers("sub", k, half)))
 
 
+def exp2(c: Code, x: str) -> str:
+    x = c.select(c.compare("olt", x, c.number(-1076.0)), c.number(-1076.0), x)
+    x = c.select(c.compare("ogt", x, c.number(1024.0)), c.number(1024.0), x)
+    shifted = c.add(x, c.number(_ROUND))
+    r = c.mul(c.sub(x, c.sub(shifted, c.number(_ROUND))), c.number(0.6931471805599453))
+    k = c.integer("sub", c.bits(shifted), _ROUND_BITS)
+    y = c.add(c.fma(c.mul(r, r), polynomial(c, r, _EXP), r), c.number(1.0))
+    half = c.integer("ashr", k, 1)
+    return c.mul(c.mul(y, _power_of_two(c, half)), _power_of_two(c, c.integers("sub", k, half)))
+
+
+def exp_difference(c: Code, a: str, b: str) -> str:
+    """exp(a - b) and its change by what rounding took of a - b (Knuth 1969)."""
+    d = c.sub(a, b)
+    e, back = exp(c, d), c.sub(d, a)
+    lost = c.sub(c.sub(a, c.sub(d, back)), c.add(b, back))
+    known = c.both(  # infinities lose nothing
+        c.compare("oeq", c.sub(lost, lost), c.number(0.0)), c.compare("olt", e, c.number(float("inf")))
+    )
+    return c.select(known, c.fma(e, lost, e), e)
+
+
 def expm1(c: Code, x: str) -> str:
     low = c.select(c.compare("olt", x, c.number(-40.0)), c.number(-40.0), x)
     bounded = c.select(c.compare("ogt", low, c.number(710.0)), c.number(710.0), low)
@@ -130,6 +152,15 @@ def log(c: Code, x: str) -> str:
     return _log_edges(c, x, x, result)
 
 
+def log2(c: Code, x: str) -> str:
+    """k + log(m) / ln 2 for x = 2^k m: exact for powers of two."""
+    tiny = c.compare("olt", x, c.number(2.2250738585072014e-308))
+    m, k = _mantissa(c, c.select(tiny, c.mul(x, c.number(2.0**54)), x))
+    k_number = c.sub(_to_number(c, k), c.select(tiny, c.number(54.0), c.number(0.0)))
+    natural = _log_of(c, c.sub(m, c.number(1.0)), c.number(0.0), None)
+    return _log_edges(c, x, x, c.fma(natural, c.number(1.4426950408889634), k_number))
+
+
 def log1p(c: Code, x: str) -> str:
     u = c.add(c.number(1.0), x)
     m, k = _mantissa(c, u)
@@ -176,7 +207,7 @@ def softplus(c: Code, x: str) -> str:
     return c.add(positive, log1p(c, exp(c, c.negative(c.absolute(x)))))
 
 
-LARGEST_ANGLE = 1e5  # beyond, three parts of pi/2 do not suffice: the C library reduces
+_LARGEST_ANGLE = 1e5  # beyond, three parts of pi/2 do not suffice: the C library reduces
 
 
 def _quadrant(c: Code, x: str) -> tuple[str, str]:
@@ -205,8 +236,15 @@ def _sin_or_cos(c: Code, x: str, turn: int) -> str:
 
 def sin(c: Code, x: str) -> str:
     result = _sin_or_cos(c, x, 0)
-    return c.select(c.compare("oeq", x, c.number(0.0)), x, result)  # keeps -0.0
+    return _unless_far(c, "sin", x, c.select(c.compare("oeq", x, c.number(0.0)), x, result))  # keeps -0.0
 
 
 def cos(c: Code, x: str) -> str:
-    return _sin_or_cos(c, x, 1)
+    return _unless_far(c, "cos", x, _sin_or_cos(c, x, 1))
+
+
+def _unless_far(c: Code, name: str, x: str, near: str) -> str:
+    """near, but in lanes beyond the largest angle what the C library gives."""
+    far = c.compare("ogt", c.absolute(x), c.number(_LARGEST_ANGLE))
+    exact = c.choose(c.in_any_lane(far), lambda: c.per_lane(name, x), near)
+    return c.select(far, exact, near)  # lane by lane: a result does not depend on its neighbours
