@@ -33,10 +33,10 @@ def rows(X: Any, name: str = "X") -> Sequence[Row]:
     ([[1, 2.0], [3, 4]], [1, 2])
     """
     if _is_array(X):
-        found = _array(X, name)
+        found: Any = _array(X, name)
         if not found.ndim:
             raise ValueError(f"{name} is one number, expected examples: a list or an array of them")
-        return found
+        return found  # type: ignore[no-any-return]
     if isinstance(X, (str, bytes, dict)) or hasattr(X, "local_grads") or not hasattr(X, "__len__"):
         _refuse_container(X, name)
     if not hasattr(X, "__getitem__"):
@@ -46,7 +46,7 @@ def rows(X: Any, name: str = "X") -> Sequence[Row]:
 
 def targets(y: Any, name: str = "y") -> Sequence[Row]:
     """`rows` of targets: numbers of an array are floats, and a table or an array of one column is that column."""
-    found = rows(y, name)
+    found: Any = rows(y, name)
     if isinstance(found, list):
         return found
     if found.ndim == 2 and found.shape[1] == 1:
@@ -62,7 +62,7 @@ def pairs(who: str, X: Any, y: Any) -> tuple[Sequence[Row], Sequence[Row]]:
     return X, y
 
 
-def taken(X: Sequence[Row], places: Sequence[int]) -> Sequence[Row]:
+def taken(X: Any, places: Sequence[int]) -> Sequence[Row]:
     """The rows at these places: an array's as an array, others as a list."""
     return [X[i] for i in places] if isinstance(X, list) else X[list(places)]
 

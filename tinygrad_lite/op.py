@@ -50,7 +50,7 @@ def _hint(x: Any) -> str:
         return "; for its size write Value(abs(z))"
     if x is None:
         return ": is there a `return`?"
-    if isinstance(x, (list, tuple)) or getattr(x, "shape", ()):
+    if isinstance(x, (list, tuple)) or (hasattr(x, "shape") and x.shape):
         return "; for a vector write [Value(v) for v in xs]"
     return ""
 
