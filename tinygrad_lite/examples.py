@@ -51,7 +51,7 @@ def targets(y: Any, name: str = "y") -> Sequence[Row]:
         return found
     if found.ndim == 2 and found.shape[1] == 1:
         found = found[:, 0]
-    return found.tolist() if found.ndim == 1 else found
+    return found.tolist() if found.ndim == 1 else found  # type: ignore[no-any-return]
 
 
 def pairs(who: str, X: Any, y: Any) -> tuple[Sequence[Row], Sequence[Row]]:
