@@ -38,7 +38,7 @@ class Neuron(Module):
     ) -> None:  # fmt: skip
         nin, rng, weight = expect.whole("nin", nin, of="inputs"), generator(seed), initialiser(init)
         self.activation = activation if nonlin else "linear"
-        self._phi = activation_function(self.activation)
+        self.phi = self._phi = activation_function(self.activation)  # _phi: for doctor.py
         self.w = [Value(weight(nin, nout, rng)) for _ in range(nin)]
         self.b = Value(0.0)
 
@@ -49,7 +49,7 @@ class Neuron(Module):
     def __call__(self, x: Sequence[Number]) -> Value:
         """x: nin numbers or Values. Returns one Value."""
         x = expect.inputs("Neuron", len(self.w), x)
-        return self._phi(dot(self.w, x, self.b))
+        return self.phi(dot(self.w, x, self.b))
 
     def __repr__(self) -> str:
         return f"Neuron({len(self.w)}, activation={activation_name(self.activation)!r})"
@@ -78,7 +78,7 @@ class Layer(Module):
         neurons = self.neurons
         x = expect.inputs("Layer", len(neurons[0].w), x)
         zs = affine([n.w for n in neurons], x, [n.b for n in neurons])
-        return [n._phi(z) for n, z in zip(neurons, zs)]
+        return [n.phi(z) for n, z in zip(neurons, zs)]
 
     def __call__(self, x: Sequence[Number]) -> Any:
         """x: nin numbers or Values. Returns nout Values, or the one Value of a single neuron."""
