@@ -413,6 +413,18 @@ def test_an_optimiser_whose_rule_gives_too_few_numbers_is_refused():
         fit(lambda x, y: w * x, Broken([w], 0.1), [1.0], [1.0], epochs=1, compiled=True, progress=False)
 
 
+def test_an_optimiser_whose_rule_has_an_operation_without_a_lowering_is_refused_by_its_name():
+    floor = ops.Op("floor", "floor", math.floor, (0.0,))
+
+    class Stepwise(optim.Optimizer):
+        def update(self, p, g, lr, t, *state):
+            return (p - lr * floor(g),)
+
+    w = Value(1.0)
+    with pytest.raises(NotImplementedError, match="jit cannot compile floor yet"):
+        fit(lambda x, y: w * x, Stepwise([w], 0.1), [1.0], [1.0], epochs=1, compiled=True, progress=False)
+
+
 def test_two_fits_at_once_do_not_disturb_each_other():
     found = {}
 

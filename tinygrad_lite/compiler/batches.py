@@ -5,15 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ..engine import anomaly_active
-from .trace import Shape, Trace, flatten
-
-Array: TypeAlias = np.ndarray
+from .trace import Array, Shape, Trace, flatten
 
 
 @dataclass

@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike
 
 from ..engine import Value, anomaly_active, no_grad_active
 from ..op import Op, as_float
-from .batches import Array, Batch, batch_of, blame, check_preconditions
+from .batches import Batch, batch_of, blame, check_preconditions
 from .program import Program, Stats, cached_program
-from .trace import Shape, Structure, Trace, Tracer, trace
+from .trace import Array, Shape, Structure, Trace, Tracer, trace
 
 Nested: TypeAlias = "Value | list[Nested]"
 
@@ -67,7 +67,7 @@ class Compiled:
         traced = self._trace(batch.shapes)
         check_preconditions(traced, batch)
         program = self._program(traced, batch.shapes, "each")
-        found = program(batch.rows(program.layout.row), _first(batch.n), 1.0, _numbers(traced.captured))
+        found = program(batch.rows(program.row), _first(batch.n), 1.0, _numbers(traced.captured))
         if anomaly_active() and not np.isfinite(found).all():
             blame(self._function, batch, [int(np.flatnonzero(~np.isfinite(found).all(axis=0))[0])])
         return _shape_like(traced.structure, found)
@@ -166,7 +166,7 @@ class Compiled:
         self, program: Program, traced: Trace, batch: Batch, seed: float, parameters: Array, wrt: tuple[int, ...] = ()
     ) -> Array:
         """The vector of sums; retried exactly where the quick way met an infinity."""
-        rows, order = batch.rows(program.layout.row), _first(batch.n)
+        rows, order = batch.rows(program.row), _first(batch.n)
         found = program(rows, order, seed, parameters)
         if not program.exact and not np.isfinite(found).all():
             found = self._program(traced, batch.shapes, "sum", wrt, exact=True)(rows, order, seed, parameters)

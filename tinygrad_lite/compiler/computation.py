@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from .. import ops
@@ -31,11 +32,11 @@ class Computation:
         traced: Trace,
         kind: str,
         strict: bool,
-        exact: bool = False,
-        places: Sequence[Tracer] | None = None,
+        exact: bool,
+        places: Sequence[Tracer],
         penalty: Number | None = None,
     ) -> None:
-        places = traced.places if places is None else places
+        self.began = time.perf_counter()
         self.kind, self.strict, self.exact = kind, strict, strict or exact or kind == "each"
         self.inputs, self.outputs, self.parameters = len(traced.inputs), len(traced.outputs), len(places)
         terms = self.terms = Terms(strict)

@@ -40,7 +40,7 @@ class _Lowerings(dict[Op, Lowering]):
 
 
 def _function(name: str, function: Function | None = None) -> Lowering:
-    """A long function, which is defined once and called where a program needs many: ours, or the C library's."""
+    """A long function, called where a program has many: ours, or the C library's of that name."""
     return Lowering(lambda c, *xs: c.call(name, function or _of_c(name), *xs), long=True)
 
 
@@ -102,8 +102,6 @@ def _comparison(how: str) -> Lowering:
 
 
 def _extreme(how: str) -> Function:
-    """The first of its operands that none is more extreme than; nan where one is nan."""
-
     def lower(c: Code, *xs: str) -> str:
         found = xs[0]
         for x in xs[1:]:

@@ -88,7 +88,7 @@ class Library:
 
 
 def aligned(count: int) -> Array:
-    """A NumPy array of so many zeros, on a 64-byte boundary."""
+    """A NumPy array of `count` zeros, on a 64-byte boundary."""
     import numpy as np
 
     raw = np.zeros(count + 8)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Real
-from typing import NoReturn, TypeAlias, cast
+from typing import TYPE_CHECKING, NoReturn, TypeAlias, cast
 
 from .. import engine, ops
 from ..derivatives import SELECTED_LATER
@@ -18,6 +18,10 @@ from ..mistakes import user_line
 from ..op import Op, as_float
 from .native import no_collector
 
+if TYPE_CHECKING:
+    import numpy as np
+
+Array: TypeAlias = "np.ndarray"
 Number: TypeAlias = Value | float
 Shape: TypeAlias = tuple[int, ...]  # of an argument of one example: () a number, (n,) a list of n, ...
 Structure: TypeAlias = "int | list[Structure]"  # of a result: the place of a Value among all, or lists of places
@@ -44,7 +48,7 @@ _budget = Budget()
 
 @contextmanager
 def tracing() -> Iterator[None]:
-    """Every operation of this thread records a Tracer. MemoryError for a graph too large to compile."""
+    """Every operation of this thread records a Tracer. MemoryError where the graph is too large to compile."""
     _budget.left = _budget.most
     with engine.recording(Tracer):
         yield
@@ -160,11 +164,11 @@ class Tracer(Value):
 
 @dataclass
 class Trace:
-    """One example's graph.
+    """The graph of one example.
 
-    inputs: a placeholder per input number, in order. outputs: the results, flat; structure: the lists that they
-    came in. captured: the Values from outside that the function uses, parameters (leaves) and others, in the
-    order of first use; places[i] is the placeholder that stands for captured[i].
+    inputs: a placeholder for each number of an example, in order. outputs: the results, flat; structure: the lists
+    they came in. captured: the Values from outside that the function uses, parameters (leaves) and others, in
+    order of first use; places[i] is the placeholder for captured[i].
     """
 
     inputs: list[Tracer]
@@ -178,10 +182,10 @@ class Trace:
 
 
 def trace(function: Callable[..., object], shapes: Sequence[Shape]) -> Trace:
-    """Calls function twice on placeholders of these shapes.
+    """Calls function twice on placeholders of these shapes, and keeps its graph.
 
-    Leaves that are the same Values in both graphs are parameters; fresh ones are constants; results made
-    outside are inputs as well, whose gradient flows on. ValueError where the two graphs differ.
+    Leaves that are the same Values in both calls are parameters; new ones are constants; results made outside
+    are inputs too, whose gradient flows on. ValueError where the two graphs differ.
     """
     with no_collector(), tracing():
         inputs, arguments = _placeholders(shapes)
@@ -254,7 +258,7 @@ def _compare(function: Callable[..., object], outputs: list[Value], twins: list[
 
 
 def _alike(a: Value, b: Value) -> bool:
-    """May these be one node of the same graph, as far as their operands allow?"""
+    """Can these be the same node of two traces, operands aside?"""
     if isinstance(a, Tracer) and isinstance(b, Tracer):
         return a.op is b.op and (len(a.args) == len(b.args) if a.op else a.index == b.index)
     if isinstance(a, Tracer) or isinstance(b, Tracer):
@@ -291,8 +295,8 @@ def _replace_captured(
 
 
 def traced_nodes(root: Number, done: Container[Value]) -> Iterator[Tracer]:
-    """The recorded results below root that are not in `done`, operands first; nothing made outside. Whoever
-    walks over several roots adds each node to `done` as it comes."""
+    """The traced results below root that are not in `done`, operands first; nothing made outside. To walk over
+    several roots, add each node to `done` as it comes."""
     if not isinstance(root, Tracer) or root in done:
         return
     seen = {root}

@@ -1,9 +1,9 @@
-"""Whole epochs of `fit` in native code, between whose calls everything stands in arrays."""
+"""Whole epochs of `fit` in native code; parameters and state are in arrays meanwhile."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias, cast
+from typing import cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,14 +13,12 @@ from ..mistakes import not_a_loss
 from ..ops import Op
 from ..optim import Optimizer
 from . import native
-from .batches import Array, batch_of, blame, check_preconditions
-from .computation import Update
+from .batches import batch_of, blame, check_preconditions
+from .computation import Computation, Update
 from .steps import AT, EPOCHS, LOSS, PLACES, RUNNING, SEEN, STEPS, STILL, StepProgram
-from .trace import Number, Trace, Tracer, trace, traced_nodes
+from .trace import Array, Number, Trace, Tracer, trace, traced_nodes
 
 __all__ = ["RUNNING", "STILL", "Trainer"]
-
-Settings: TypeAlias = dict[str, float]
 
 
 class Trainer:
@@ -53,7 +51,7 @@ class Trainer:
         self._settings = _settings(opt)
         self.exact = False
         program = self.program()
-        self.rows, self.padded = self.examples.rows(program.layout.row), program.padded
+        self.rows, self.padded = self.examples.rows(program.row), program.padded
         self.order = np.arange(self.examples.n)
         self.random = np.array([seed & 0xFFFFFFFFFFFFFFFF], dtype=np.uint64)
         self.parameters = native.aligned(self.padded)
@@ -66,7 +64,7 @@ class Trainer:
         self.pull()
 
     def _order_places(self) -> None:
-        """Placeholders in the order of opt.params, then of whatever else the loss uses."""
+        """Placeholders in the order of opt.params, then of what else the loss uses."""
         place_of: dict[Value, Tracer] = {}
         self.joined: dict[Value, Tracer] = {}
         for traced in (self.traced, self.penalty):
@@ -90,10 +88,10 @@ class Trainer:
         """The program of a step, quick or exact."""
         if self.exact not in self._programs:
             penalty = None if self.penalty is None else _on_places(self.penalty, self.joined)
-            self._programs[self.exact] = StepProgram(
-                self.traced, self.exact, self.places, penalty, Update(self.opt), len(self.opt.params),
-                self.tol is not None,
-            )  # fmt: skip
+            with native.no_collector():
+                step = Computation(self.traced, "sum", False, self.exact, self.places, penalty)
+                made = StepProgram(step, Update(self.opt), len(self.opt.params), self.tol is not None)
+            self._programs[self.exact] = made
         return self._programs[self.exact]
 
     def pull(self) -> None:
@@ -165,7 +163,7 @@ class Trainer:
         return int(status[0]), losses[: int(self.progress[EPOCHS])].tolist()
 
 
-def _settings(opt: Optimizer) -> Settings:
+def _settings(opt: Optimizer) -> dict[str, float]:
     """What `update` may read, beside its arguments, as momentum and weight_decay."""
     return {name: x for name, x in vars(opt).items() if isinstance(x, (int, float)) and name not in ("_lr", "t")}
 
