@@ -11,22 +11,18 @@ from typing import Any
 from tinygrad_lite import OPS, Value, ops
 from tinygrad_lite.ops import Op
 
-inf, nan = math.inf, math.nan
+from .operation import inf, nan
+from .operations import OPERATIONS
 
 UNARY = tuple(op for op in OPS if isinstance(op.partials, tuple) and len(op.partials) == 1)
 BINARY = tuple(op for op in OPS if isinstance(op.partials, tuple) and len(op.partials) == 2)
-TERNARY = (ops.where, ops.clip)
-MANY = tuple(op for op in OPS if callable(op.partials))
-COMPARISONS = (ops.equal, ops.less, ops.less_equal)
+TERNARY = tuple(op for op in OPS if isinstance(op.partials, tuple) and len(op.partials) == 3)
 EDGE_NUMBERS = (
     0.0, -0.0, 1.0, -1.0, 0.5, 2.0, 5e-324, 1e-310, -2.2250738585072014e-308, 1e-160, 1e160, -1e200,
     1.7976931348623157e308, math.nextafter(1.0, 2.0), math.nextafter(-1.0, 0.0), math.pi / 2, -math.pi, 709.78, 710.0,
     -745.2, inf, -inf, nan,
 )  # fmt: skip
-SMOOTH = (
-    ops.add, ops.sub, ops.mul, ops.exp, ops.expm1, ops.sin, ops.cos, ops.tanh, ops.sigmoid, ops.softplus, ops.atan,
-    ops.dot, ops.total, ops.mean, ops.logsumexp,
-)  # fmt: skip
+TAME = tuple(op for op in OPS if OPERATIONS[op].tame)
 
 
 class Recipe:
@@ -81,8 +77,9 @@ class Recipe:
         size = r.choice((1, 2, 3, 4, 5)) if r.random() < 0.95 else r.choice((8, 13, 40))
         if op is ops.dot:
             size = 2 * size + r.randint(0, 1)
-        if op is ops.pick:
-            index = next((i for i, (made, _) in enumerate(self.steps, self.leaves) if made in COMPARISONS), None)
+        if OPERATIONS[op].index:
+            comparisons = (i for i, (made, _) in enumerate(self.steps, self.leaves) if is_comparison(made))
+            index = next(comparisons, None)
             computed = index is not None and size > 1
             return [index if computed else float(r.randrange(size)), place(), *(one() for _ in range(size - 1))]
         return [place(), *(one() for _ in range(size - 1))]
@@ -116,6 +113,10 @@ class Recipe:
         for i, (op, xs) in enumerate(self.steps, self.leaves):
             lines.append(f"v{i} = {op.name}({', '.join(f'v{x}' if isinstance(x, int) else repr(x) for x in xs)})")
         return "\n".join([*lines, f"outputs {self.outputs}"])
+
+
+def is_comparison(op: Op) -> bool:
+    return OPERATIONS[op].kind == "comparison"
 
 
 def block(b: int) -> list[Recipe]:

@@ -16,12 +16,12 @@ pytest.importorskip("numpy")
 
 from . import peers
 from .compiler.error_bounds import Tally, error_bounds, may_choose_otherwise, nodes_below
-from .dual_numbers import derive, fifty_digits, floats
-from .edge_table import POINTS
+from .dual_numbers import FiftyDigits, Floats, derive
+from .operations import OPERATIONS
 from .random_graphs import THOUSANDS, Recipe, block
-from .rewritings import REWRITINGS, as_written, permuted, rewritten
+from .rewritings import as_written, permuted, rewritten
 
-FLOATS, DIGITS = floats(), fifty_digits()
+FLOATS, DIGITS = Floats(), FiftyDigits()
 STEP = DIGITS.number(1e-20)
 NORMAL = 2.2250738585072014e-308  # below it numbers have fewer digits
 
@@ -97,9 +97,7 @@ def at_50_digits_only_rounding_is_wrong(recipe, tally):
 
 def has_no_mixed_partial(recipe):
     """Does a step stand where its second derivative by both operands does not exist?"""
-    return any(
-        xs[0] == 0.0 and (op is ops.leaky_relu or (op is ops.power and xs[1] <= 1.0)) for op, xs, _ in recipe.trace()
-    )
+    return any(OPERATIONS[op].one_sided(*xs) for op, xs, _ in recipe.trace())
 
 
 def the_hessian_is_symmetric(recipe, tally):
@@ -204,9 +202,9 @@ def test_any_graph(r, leaves, nodes, edges):
 
 @pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
 def test_every_rewriting_is_the_same_function(op):
-    for point in POINTS[op].samples:
+    for point in OPERATIONS[op].samples:
         one = Eager(OneStep(op, point))
-        for spelling in REWRITINGS[op]:
+        for spelling in OPERATIONS[op].rewritings:
             other = Eager(OneStep(op, point), lambda _, xs, spelling=spelling: spelling(*xs))
             for a, b, bound in zip(one.nodes, other.nodes, map(sum, zip(one.bounds(), other.bounds()))):
                 assert abs(a.data - b.data) <= bound, f"{op}{point}: {a.data!r}, {b.data!r}"
@@ -232,8 +230,6 @@ def test_x_to_the_zero_is_constant_by_grad_too_where_x_is_nan():
 
 # --- peers: where PyTorch or JAX say otherwise, mpmath decides, else a row of the table of edge cases
 
-SELECTING = (ops.relu, ops.leaky_relu, ops.where, ops.maximum, ops.minimum, ops.clip, ops.pick)
-
 
 def documented(peer, recipe, numbers):
     """Why the peer may say otherwise where mpmath has no answer. numbers: ours, and the peer's."""
@@ -251,21 +247,16 @@ def documented(peer, recipe, numbers):
         return "a kink, where conventions differ"
     if all(map(math.isfinite, numbers)):
         return None
-    if any(op in SELECTING for op, _, _ in steps):
+    if any(op.selects and OPERATIONS[op].kind != "comparison" for op, _, _ in steps):
         return "0 x inf where nothing was selected"
-    if any(op in (ops.sign, ops.step) for op, _, _ in steps):
+    if any(OPERATIONS[op].kind == "jump" for op, _, _ in steps):
         return "0 x inf behind a jump"
     return None
 
 
 def at_kink(recipe):
     """Does a step stand where the table of edge cases chooses a subgradient?"""
-    return any(
-        (op in (ops.relu, ops.leaky_relu, ops.abs_, ops.power) and xs[0] == 0.0)
-        or (op in (ops.atan2, ops.hypot) and xs[0] == xs[1] == 0.0)
-        or (op is ops.clip and (xs[0] in xs[1:] or not xs[1] < xs[2]))
-        for op, xs, _ in recipe.trace()
-    )
+    return any(OPERATIONS[op].kink(*xs) for op, xs, _ in recipe.trace())
 
 
 @pytest.mark.parametrize("peer", ["torch", "jax"])

@@ -39,8 +39,9 @@ from tinygrad_lite import (
 from tinygrad_lite.engine import topological_order
 from tinygrad_lite.explanation import MOST, Table, explain, formulas, number, written
 
-from .edge_table import EDGES, POINTS, inf, nan
 from .micrograds_example import micrograds_example
+from .operation import inf, nan
+from .operations import EDGES, OPERATIONS
 
 each_op = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
 NUMBER = r"-?[\d.]+(?:e[+-]\d+)?|-?inf|nan|-"
@@ -102,7 +103,7 @@ def labelled(**values):
 
 @each_op
 def test_the_contributions_to_each_operand_add_up_to_its_gradient(op):
-    for point in POINTS[op].samples:
+    for point in OPERATIONS[op].samples:
         xs = operands(point)
         out = Value.record(op, xs)
         root = total([out * 0.7, out * out, *[x * 1.3 for x in xs]])  # more users, and an upstream that is not 1
@@ -121,7 +122,7 @@ def test_the_contributions_to_each_operand_add_up_to_its_gradient(op):
 
 @each_op
 def test_what_a_node_sends_is_what_its_operands_get_from_it(op):
-    for point in POINTS[op].samples:
+    for point in OPERATIONS[op].samples:
         xs = operands(point)
         out = Value.record(op, xs)
         out.backward()
@@ -209,7 +210,7 @@ def test_the_same_graph_is_explained_in_the_same_words():
 @each_op
 def test_the_printed_formula_evaluates_to_the_local_derivative(op):
     functions = {name: getattr(tinygrad_lite, name) for name in tinygrad_lite.__all__}
-    for point in POINTS[op].samples:
+    for point in OPERATIONS[op].samples:
         for plain in (None, *range(1, len(point))):  # also with a plain number among the operands
             xs = operands(point)
             if plain is not None:
@@ -255,7 +256,7 @@ FORMULAS = {
 
 @pytest.mark.parametrize("op", FORMULAS, ids=lambda op: op.name)
 def test_formulas_read_as_in_a_textbook(op):
-    xs = operands(POINTS[op].samples[0])
+    xs = operands(OPERATIONS[op].samples[0])
     out = Value.record(op, xs)
     out.label = "y"
     out.backward()
@@ -880,7 +881,7 @@ def explanations():
         explain(w[0], out), explain(out.args[0], out), explain(out, wrt=w[1]), explain(b, g), explain(g, wrt=a),
         explain(p, loss), explain(loss), explain(loss, wrt=p), explain(model.layers[1].neurons[3].w[5], loss),
         explain(n), explain(x, n), explain(out, w[0]), explain(Value(1.0)),
-        *[explain(Value.record(op, operands(POINTS[op].samples[0]))) for op in OPS],
+        *[explain(Value.record(op, operands(OPERATIONS[op].samples[0]))) for op in OPS],
     ]  # fmt: skip
 
 
@@ -1009,7 +1010,7 @@ def test_matplotlib_can_set_the_formulas():
     mathtext = pytest.importorskip("matplotlib.mathtext", reason="needs matplotlib")
     parser = mathtext.MathTextParser("path")
     for op in OPS:
-        out = Value.record(op, operands(POINTS[op].samples[0]))
+        out = Value.record(op, operands(OPERATIONS[op].samples[0]))
         for formula in formulas(out, lambda v: written_of(v) if v.label else number(0.0)):
             if isinstance(formula, Value):
                 parser.parse(f"${formula.written.latex}$")

@@ -4,7 +4,6 @@ import copy
 import functools
 import itertools
 import math
-import operator
 import pickle
 from fractions import Fraction
 from random import Random
@@ -15,9 +14,11 @@ import tinygrad_lite
 from tinygrad_lite import OPS, Op, Value, grad, hessian, ops
 from tinygrad_lite.engine import UNREACHED, topological_order
 
+from . import generated
 from .accuracy import error
-from .edge_table import EDGES, POINTS, inf, nan
-from .oracle import REFERENCE, mp, mpf, random_points
+from .operation import Operation, inf, mp, mpf, nan
+from .operations import EDGES, OPERATIONS, missing
+from .oracle import random_points
 
 each_op = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
 
@@ -56,12 +57,14 @@ def test_grad_gives_the_gradient_of_backward_to_the_bit(op):
 
 @each_op
 def test_closed_forms_of_the_reference_agree_with_mpmath_diff(op):
-    def value(*x):
-        return REFERENCE[op](*x)[0]
+    reference = OPERATIONS[op].reference
 
-    for point in POINTS[op].samples:
+    def value(*x):
+        return reference(*x)[0]
+
+    for point in OPERATIONS[op].samples:
         x, n = tuple(map(mpf, point)), range(len(point))
-        _, gradient, hessian = REFERENCE[op](*x)
+        _, gradient, hessian = reference(*x)
         for i in n:
             assert mp.almosteq(mp.diff(value, x, tuple(int(k == i) for k in n)), gradient[i], 1e-20, 1e-20)
             for j in n:
@@ -71,8 +74,8 @@ def test_closed_forms_of_the_reference_agree_with_mpmath_diff(op):
 
 @each_op
 def test_value_and_partials_are_about_right_at_the_sample_points(op):
-    for point in POINTS[op].samples:
-        value, gradient, _ = REFERENCE[op](*map(mpf, point))
+    for point in OPERATIONS[op].samples:
+        value, gradient, _ = OPERATIONS[op].reference(*map(mpf, point))
         out = Value.record(op, [Value(x) for x in point])
         partials = [d or 0.0 for d in out.local_grads]  # None: not selected
         for got, true in zip([out.data, *partials], [value, *gradient], strict=True):
@@ -142,8 +145,10 @@ def test_grad_finds_the_same_partials_at_an_edge(edge):
     assert_partials([g.data for g in grad(edge.f(*xs), xs)], [e or 0.0 for e in edge.partials])
 
 
-@pytest.mark.parametrize("edge", [e for e in EDGES if isinstance(e.f, Op)], ids=lambda edge: edge.text)
+@each_edge
 def test_plain_numbers_meet_the_same_edges(edge):
+    if edge.f is not OPERATIONS[edge.op].call:
+        pytest.skip("an edge of a Value's operators or methods")
     assert_value(edge.f(*edge.point), edge.value)
 
 
@@ -175,11 +180,10 @@ SPECIAL += [-x for x in SPECIAL] + [nan]
 
 
 def special_points(op):
-    arity = len(POINTS[op].samples[0])
-    if op is ops.pick:  # its index must be one
+    if OPERATIONS[op].index:  # it must be one
         return [(k, *xs) for k in (0.0, 1.0) for xs in itertools.product(SPECIAL, repeat=2)]
     few = [0.0, -0.0, 1.0, -2.0, 1e200, 5e-324, inf, -inf, nan]
-    return list(itertools.product(SPECIAL if arity < 3 else few, repeat=arity))
+    return list(itertools.product(SPECIAL if OPERATIONS[op].operands < 3 else few, repeat=OPERATIONS[op].operands))
 
 
 @each_op
@@ -192,12 +196,8 @@ def test_any_floats_give_a_float_and_never_an_exception_or_a_complex_number(op):
         assert {d.__class__ for d in partials} <= {float, type(None)}, f"{op}{point} has partials {partials}"
 
 
-# neg is left out: with + - * / it follows IEEE, where the slope of -x is -1 whatever x is
-UNDEFINED_TOGETHER = [op for op in OPS if len(POINTS[op].samples[0]) == 1 and op is not ops.neg]
-UNDEFINED_TOGETHER += [ops.power, ops.atan2, ops.hypot]
-
-
-@pytest.mark.parametrize("op", UNDEFINED_TOGETHER, ids=lambda op: op.name)
+# not + - * / and neg, which follow IEEE: there the slope of -x is -1 whatever x is
+@pytest.mark.parametrize("op", [op for op in OPS if OPERATIONS[op].nan_is_nan], ids=lambda op: op.name)
 def test_where_the_value_is_nan_every_partial_is_nan(op):
     nans = [point for point in special_points(op) if math.isnan(op.value(*point))]
     assert nans
@@ -264,17 +264,42 @@ def test_products_underflow_gradually():
 # --- the table is whole
 
 
+def test_nothing_is_missing_for_any_operation():
+    assert missing() == []
+
+
+def test_all_that_a_new_operation_needs_is_told_at_once():
+    (line,) = missing((*OPS, Op("erf", "erf", math.erf, (lambda out, x: ops.exp(-x * x),))))
+    assert line.startswith("erf is in OPS and has no: record in tests/operations.py with two sample points (samples), ")
+    for what in (
+        "random points (draw)", "edge cases (edges)", "a reference in mpmath (reference)",
+        "bounds of its error (accuracy)", "a rule for dual numbers (dual)", "another spelling (rewritings)",
+        "its name in PyTorch, JAX and CasADi (peers)",
+        "no: row in tinygrad_lite/compiler/lowerings.py (LOWERINGS)", "no: export in tinygrad_lite/__init__.py",
+        "no: row in tests/README.md (`python -m tests.accuracy --write` writes it)",
+    ):  # fmt: skip
+        assert what in line
+
+
+def test_a_record_that_lacks_something_is_told_with_all_that_it_lacks(monkeypatch):
+    monkeypatch.setitem(OPERATIONS, ops.exp, Operation(op=ops.exp, samples=((1.0,),), draw=lambda r: (r.random(),)))
+    (line,) = missing()
+    assert line.startswith("exp is in OPS and has no: two sample points (samples); no: edge cases (edges); no: a ")
+    assert line.endswith("(vectorised, in its record)")
+
+
+def test_what_is_elsewhere_and_not_in_the_table_is_told():
+    without = tuple(op for op in OPS if op is not ops.tanh)
+    assert missing(without) == [
+        "tanh is a record of ops.py and is not in OPS",
+        "tanh has a record in tests/operations.py and is not in OPS",
+        "tanh has a lowering (LOWERINGS) and is not in OPS",
+    ]
+
+
 @each_op
-def test_every_operation_has_points_a_reference_and_edges(op):
-    assert len(POINTS[op].samples) >= 2
-    assert op in REFERENCE
-    assert any(edge.op is op for edge in EDGES)
-    drawn = {POINTS[op].random(Random(seed)) for seed in range(20)}
-    assert len(drawn) > 1
-
-
-def test_there_are_no_points_references_or_edges_of_unknown_operations():
-    assert set(POINTS) == set(REFERENCE) == {edge.op for edge in EDGES} == set(OPS)
+def test_random_points_differ(op):
+    assert len({OPERATIONS[op].draw(Random(seed)) for seed in range(20)}) > 1
 
 
 def test_names_of_operations_and_edges_are_unique():
@@ -282,17 +307,7 @@ def test_names_of_operations_and_edges_are_unique():
     assert len({edge.text for edge in EDGES}) == len(EDGES)
 
 
-OPERATORS = {
-    ops.add: operator.add,
-    ops.sub: operator.sub,
-    ops.mul: operator.mul,
-    ops.div: operator.truediv,
-    ops.power: operator.pow,
-    ops.neg: operator.neg,
-    ops.abs_: operator.abs,
-    ops.less: operator.lt,
-    ops.less_equal: operator.le,
-}
+OPERATORS = {op: record.operator for op, record in OPERATIONS.items() if record.operator}
 
 
 def test_every_operation_is_exported_by_its_name_or_is_an_operator():
@@ -317,23 +332,6 @@ def test_a_copy_or_pickle_of_an_operation_is_the_record_itself(op):
 # --- calls
 
 
-def call_dot(*ws_xs):
-    n = len(ws_xs) // 2
-    return ops.dot(ws_xs[:n], ws_xs[n : 2 * n], *ws_xs[2 * n :])
-
-
-CALLS = {
-    ops.pick: lambda k, *xs: ops.pick(k, xs),
-    ops.dot: call_dot,
-    **{op: lambda *xs, op=op: op(xs) for op in (ops.total, ops.mean, ops.logsumexp)},
-}
-
-
-def call(op, operands):
-    """The operation on flat operands, written as a user writes it."""
-    return CALLS.get(op, op)(*operands)
-
-
 def kinds_of_one():
     numpy = pytest.importorskip("numpy")
     return [1, True, Fraction(1), numpy.float32(1), numpy.float64(1), numpy.int64(1), numpy.uint8(1), numpy.bool_(True)]
@@ -341,23 +339,23 @@ def kinds_of_one():
 
 @each_op
 def test_numbers_of_any_kind_give_a_float(op):
-    ones = (1.0,) * len(POINTS[op].samples[0])
+    ones = (1.0,) * OPERATIONS[op].operands
     for one in kinds_of_one():
-        out = call(op, (one,) * len(ones))
+        out = OPERATIONS[op].call(*(one for _ in ones))
         assert out.__class__ is float
         assert same(out, op.value(*ones)), f"{op} of {one!r}"
 
 
 @each_op
 def test_any_value_among_the_operands_gives_a_value(op):
-    for point in POINTS[op].samples:
+    for point in OPERATIONS[op].samples:
         out = op.value(*point)
         for values in itertools.product((False, True), repeat=len(point)):
             if not any(values):
-                assert call(op, point) == out
+                assert OPERATIONS[op].call(*point) == out
                 continue
             operands = [Value(x) if is_value else x for x, is_value in zip(point, values)]
-            node = call(op, operands)
+            node = OPERATIONS[op].call(*operands)
             assert isinstance(node, Value) and node.op is op and node.data == out
             assert all(a is b or a == b for a, b in zip(node.args, operands, strict=True))
             whole = op.local_grads(out, point)
@@ -366,10 +364,10 @@ def test_any_value_among_the_operands_gives_a_value(op):
 
 @each_op
 def test_every_kind_of_number_beside_a_value_becomes_a_float(op):
-    arity = len(POINTS[op].samples[0])
+    arity = OPERATIONS[op].operands
     for one in kinds_of_one():
         for i in range(arity):
-            node = call(op, [Value(1.0) if j == i else one for j in range(arity)])
+            node = OPERATIONS[op].call(*[Value(1.0) if j == i else one for j in range(arity)])
             assert all(x.__class__ is float for j, x in enumerate(node.args) if j != i)
 
 
@@ -472,7 +470,7 @@ def test_pick_takes_its_index_from_any_whole_number():
         (ops.clip, (0.5, 0.0, 1.0), (1.0, None, None)),
         (ops.clip, (-2.0, 0.0, 1.0), (None, 1.0, None)),
         (ops.clip, (2.0, 0.0, 1.0), (None, None, 1.0)),
-        (CALLS[ops.pick], (1.0, 2.0, 3.0), (None, None, 1.0)),
+        (OPERATIONS[ops.pick].call, (1.0, 2.0, 3.0), (None, None, 1.0)),
         (ops.leaky_relu, (2.0, 0.1), (1.0, None)),
         (ops.equal, (2.0, 2.0), (None, None)),
     ],
@@ -519,13 +517,23 @@ def test_an_operand_with_a_negative_partial_is_selected():
     assert ops.leaky_relu(Value(-2.0), -0.5).local_grads == (-0.5, None)
 
 
-SYMBOLS = {
-    "add": "+", "sub": "-", "mul": "*", "div": "/", "power": "**", "equal": "==", "less": "<", "less_equal": "<=",
-    "relu": "ReLU", "leaky_relu": "leaky ReLU", "maximum": "max", "minimum": "min", "total": "sum",
-}  # fmt: skip
-
-
 @each_op
 def test_a_drawing_prints_the_usual_symbol_or_the_name(op):
-    assert op.symbol == SYMBOLS.get(op.name, op.name)
+    assert op.symbol == (OPERATIONS[op].symbol or op.name)
     assert getattr(ops, {"abs": "abs_"}.get(op.name, op.name)) is op
+
+
+# --- what follows from the table
+
+
+def test_methods_of_a_value_follow_from_the_table():
+    text = generated.METHODS.read_text(encoding="utf-8")
+    assert text == generated.methods(text), "run `python tests/generated.py`: methods.py lags behind the table"
+
+
+def test_the_package_exports_every_function_of_the_table():
+    functions = sorted(op.name for op in OPS if op.name not in ops.OPERATORS)
+    listed = sorted(name for name in ops.__all__ if name not in ("OPS", "Op"))
+    assert listed == functions, f"list in ops.__all__: {sorted(set(functions) ^ set(listed))}"
+    assert all(getattr(tinygrad_lite, name) is getattr(ops, name) for name in listed)
+    assert set(ops.__all__) <= set(tinygrad_lite.__all__)

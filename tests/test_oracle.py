@@ -3,16 +3,16 @@
 import functools
 import itertools
 import math
-from pathlib import Path
 
 import pytest
 
 from tinygrad_lite import OPS, Value, grad, ops
 from tinygrad_lite.compiler import jit
 
-from .accuracy import ACCURACY, error, misses, table
-from .edge_table import inf, nan
-from .oracle import CHOOSING, EDGE_NUMBERS, as_float, edge_points, mp, mpf, random_points, truth
+from .accuracy import README, error, misses, table
+from .operation import inf, mp, mpf, nan
+from .operations import OPERATIONS
+from .oracle import EDGE_NUMBERS, as_float, edge_points, random_points, truth
 
 np = pytest.importorskip("numpy")
 pytest.importorskip("llvmlite")
@@ -57,10 +57,14 @@ def answers(op, way):
     return {n: WAYS[way](op, points) for n, (points, _) in questions(op).items()}
 
 
+def bounds_of(op, way):
+    return OPERATIONS[op].accuracy.eager if way == "eager" else OPERATIONS[op].accuracy.compiled
+
+
 def worst(op, way):
     """For each order: (largest error, where and what it was), or (0, "") where all are surely within the bound."""
     found = [(0.0, "")] * 3
-    bounds = ACCURACY[op].eager if way == "eager" else ACCURACY[op].compiled
+    bounds = bounds_of(op, way)
     for n, (points, exact) in questions(op).items():
         for point, rows in zip(points, zip(answers(op, way)[n], nearest(op, n), exact, strict=True), strict=True):
             for i, (got, near, true) in enumerate(zip(*rows, strict=True)):
@@ -84,13 +88,13 @@ ORDERS = "value", "first partials", "second partials"
 @each_way
 @pytest.mark.parametrize("order", range(3), ids=ORDERS)
 def test_every_result_is_within_its_bound_of_the_truth(op, way, order):
-    bound = (ACCURACY[op].eager if way == "eager" else ACCURACY[op].compiled)[order]
+    bound = bounds_of(op, way)[order]
     off, what = measured(op, way)[order]
     assert off <= bound, f"{what}, of which {bound} are allowed"
 
 
 # of a sum IEEE 754 says another thing than the limit, of equal zeros any may be chosen
-SIGNED = [op for op in OPS if op not in CHOOSING and op not in (ops.dot, ops.total, ops.mean, ops.logsumexp)]
+SIGNED = [op for op in OPS if not OPERATIONS[op].chooses and not callable(op.partials)]
 
 
 @pytest.mark.parametrize("op", SIGNED, ids=lambda op: op.name)
@@ -118,40 +122,36 @@ def test_strictly_compiled_code_is_finite_infinite_or_nan_where_eager_is(op):
 
 @each_op
 def test_no_value_is_allowed_more_than_two_ulp_and_no_partial_or_compiled_value_more_than_four(op):
-    assert ACCURACY[op].eager <= (2.0, 4.0, 4.0) and max(ACCURACY[op].eager + ACCURACY[op].compiled) <= 4.0
+    accuracy = OPERATIONS[op].accuracy
+    assert accuracy.eager <= (2.0, 4.0, 4.0) and max(accuracy.eager + accuracy.compiled) <= 4.0
 
 
 def missed(op, order, accuracy, monkeypatch):
     """Is a bound of this order missed, in any way, with this row of the table?"""
-    monkeypatch.setitem(ACCURACY, op, accuracy)
-    return any(
-        worst(op, way)[order][0] > (accuracy.eager if way == "eager" else accuracy.compiled)[order] for way in WAYS
-    )
+    monkeypatch.setattr(OPERATIONS[op], "accuracy", accuracy)
+    return any(worst(op, way)[order][0] > bounds_of(op, way)[order] for way in WAYS)
 
 
 @pytest.mark.parametrize(
-    ("op", "order"), [(op, order) for op in OPS for order in ACCURACY[op].units], ids=lambda x: str(x)
+    ("op", "order"), [(op, order) for op in OPS for order in OPERATIONS[op].accuracy.units], ids=lambda x: str(x)
 )
 def test_units_of_their_own_are_stated_only_where_ulps_are_too_few(op, order, monkeypatch):
-    others = {k: unit for k, unit in ACCURACY[op].units.items() if k != order}
-    assert missed(op, order, ACCURACY[op]._replace(units=others), monkeypatch)
+    accuracy = OPERATIONS[op].accuracy
+    others = {k: unit for k, unit in accuracy.units.items() if k != order}
+    assert missed(op, order, accuracy._replace(units=others), monkeypatch)
 
 
 @pytest.mark.parametrize(
-    ("op", "i"), [(op, i) for op in OPS for i in range(len(ACCURACY[op].beyond))], ids=lambda x: str(x)
+    ("op", "i"), [(op, i) for op in OPS for i in range(len(OPERATIONS[op].accuracy.beyond))], ids=lambda x: str(x)
 )
 def test_an_end_of_the_promise_is_stated_only_where_the_promise_would_be_broken(op, i, monkeypatch):
-    end = ACCURACY[op].beyond[i]
-    others = ACCURACY[op].beyond[:i] + ACCURACY[op].beyond[i + 1 :]
-    assert missed(op, end.order, ACCURACY[op]._replace(beyond=others), monkeypatch)
-
-
-def test_the_table_has_a_row_for_every_operation_in_its_order():
-    assert tuple(ACCURACY) == OPS
+    accuracy = OPERATIONS[op].accuracy
+    others = accuracy.beyond[:i] + accuracy.beyond[i + 1 :]
+    assert missed(op, accuracy.beyond[i].order, accuracy._replace(beyond=others), monkeypatch)
 
 
 def test_the_readme_shows_the_table():
-    assert "\n".join(table()) in (Path(__file__).parent / "README.md").read_text()
+    assert "\n".join(table()) in README.read_text(encoding="utf-8")
 
 
 def test_there_are_forty_edge_values_and_every_pair_of_them_is_asked():

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from .engine import Value, grad
+from .derivatives import grad
+from .engine import Value
 from .ops import Op
 
 

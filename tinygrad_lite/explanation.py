@@ -19,7 +19,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from . import ops
-from .engine import UNREACHED, Value, gradients, has_changed, topological_order
+from .derivatives import gradients
+from .engine import UNREACHED, Value, topological_order
+from .mistakes import has_changed
 from .notation import (
     ATOM,
     EQUALS,
@@ -39,7 +41,7 @@ from .notation import (
     word,
     written,
 )
-from .ops import Op, as_float
+from .op import Op, as_float
 from .parts import names, printable
 
 MOST = 8  # rows of a table: the largest contributions, the largest paths

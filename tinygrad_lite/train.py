@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from . import expect, ops
 from .data import shuffled
-from .engine import Value, no_grad_active
+from .engine import Number, Value, no_grad_active
 from .mistakes import not_a_loss, warn, warn_if_rising
 from .optim import Optimizer
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 A = TypeVar("A")
 B = TypeVar("B")
-Number = Value | float
 
 
 @dataclass

@@ -9,22 +9,10 @@ from typing import Any
 
 from tinygrad_lite import Value, ops
 
+from ..operations import OPERATIONS
+
 inf = math.inf
 TINY = math.ulp(0.0)
-
-# rounded correctly by IEEE 754, or not at all: operands of equal bits give results of equal bits
-EXACT = frozenset((
-    ops.add, ops.sub, ops.mul, ops.div, ops.sqrt, ops.neg, ops.abs_, ops.relu, ops.leaky_relu, ops.sign, ops.step,
-    ops.equal, ops.less, ops.less_equal, ops.where, ops.clip, ops.maximum, ops.minimum, ops.pick, ops.total, ops.mean,
-))  # fmt: skip
-# 0 only at a root, never because a result is too small
-ROOTS = frozenset((
-    ops.add, ops.sub, ops.neg, ops.abs_, ops.sqrt, ops.hypot, ops.log, ops.log1p, ops.expm1, ops.sin, ops.tan, ops.asin,
-    ops.acos, ops.atan, ops.atan2, ops.sinh, ops.tanh,
-))  # fmt: skip
-COMPARISONS = frozenset((ops.equal, ops.less, ops.less_equal))
-EXTREMES = frozenset((ops.maximum, ops.minimum, ops.clip))
-SUMS = frozenset((ops.dot, ops.total, ops.mean))
 
 
 def error_bounds(roots: list[Value], ulps: float = 4.0, strict: bool = True) -> dict[Value, float]:
@@ -45,7 +33,7 @@ def error_bounds(roots: list[Value], ulps: float = 4.0, strict: bool = True) -> 
             continue
         xs = [x.data if isinstance(x, Value) else x for x in node.args]
         es = [bound.get(x, 0.0) if isinstance(x, Value) else 0.0 for x in node.args]
-        if all(not isinstance(x, Value) or x in same for x in node.args) and strict and node.op in EXACT:
+        if all(not isinstance(x, Value) or x in same for x in node.args) and strict and OPERATIONS[node.op].same_bits:
             same.add(node)
         bound[node] = _bound(node, xs, es, ulps, node in same, jumps)
     return bound
@@ -57,9 +45,12 @@ def may_choose_otherwise(roots: list[Value], bound: dict[Value, float]) -> bool:
     for node in nodes_below(roots):
         xs = [x.data if isinstance(x, Value) else x for x in node.args]
         es = [bound[x] if isinstance(x, Value) else 0.0 for x in node.args]
-        if node.op in (ops.relu, ops.leaky_relu, ops.where) and es[0] and not abs(xs[0]) > es[0]:
+        record = OPERATIONS[node.op] if node.op else None
+        if record is None:
+            continue
+        if record.turns_at_0 and es[0] and not abs(xs[0]) > es[0]:
             return True
-        if (node.op is ops.pick and es[0]) or (node.op in EXTREMES and not _one_wins(node, xs, es)):
+        if (record.index and es[0]) or (record.kind == "extreme" and not _one_wins(node, xs, es)):
             return True
         if node.op is ops.clip and not _apart(xs, es):
             return True
@@ -83,21 +74,22 @@ def nodes_below(roots: list[Value]) -> list[Value]:
 
 
 def _bound(node: Value, xs: list[float], es: list[float], ulps: float, same: bool, jumps: set[Any]) -> float:
-    op, out = node.op, node.data
-    if op in COMPARISONS:
+    record, out = OPERATIONS[node.op], node.data
+    op, kind = node.op, record.kind
+    if kind == "comparison":
         return _comparison(node, xs, es, same, jumps)
-    if op is ops.where:
+    if kind == "choice":
+        if record.index:
+            return inf if es[0] else es[1 + int(xs[0])]
         certain = not es[0] or abs(xs[0]) > es[0]
         return es[1 if xs[0] else 2] if certain else inf
-    if op is ops.pick:
-        return inf if es[0] else es[1 + int(xs[0])]
-    if inf in es or _pole_near(op, xs, es, out):
+    if inf in es or record.near_pole(xs, es, out):
         return inf
-    if out == 0.0 and _is_exactly_zero(op, xs, es):
+    if out == 0.0 and record.true_zero(xs, es):
         return 0.0
-    if op in (ops.sign, ops.step):
+    if kind == "jump":
         return inf if es[0] and not abs(xs[0]) > es[0] else 0.0
-    if op in EXTREMES:
+    if kind == "extreme":
         if not same and op is ops.clip and not _apart(xs, es):
             jumps.add(node)
         if not same and not _one_wins(node, xs, es):
@@ -106,7 +98,7 @@ def _bound(node: Value, xs: list[float], es: list[float], ulps: float, same: boo
     if not math.isfinite(out):
         # a rounding cannot make a sum finite again, unless the largest of the terms is at the very end
         return 0.0 if all(not math.isfinite(x) or not e for x, e in zip(xs, es)) else inf
-    if op in SUMS:
+    if kind == "sum":
         return _sum(op, xs, es, ulps)
     carried = 0.0
     if any(es):
@@ -121,31 +113,11 @@ def _bound(node: Value, xs: list[float], es: list[float], ulps: float, same: boo
             carried += sum(abs(d) * e for d, e in zip(node.local_grads, es) if d is not None and e)
         if carried != carried or not math.isfinite(abs(out) + carried):
             return inf
-    scale = abs(out)
-    if op is ops.logsumexp:
-        scale = max(map(abs, xs), default=0.0) + len(xs)
-        scale = scale if math.isfinite(scale) else abs(out)
+    scale = record.scale(xs, out)
+    scale = scale if math.isfinite(scale) else abs(out)
     if same and out == 0.0 and not any(es):
         return 0.0 if op is not ops.mul else ulps * TINY
     return carried + ulps * math.ulp(scale)
-
-
-def _is_exactly_zero(op: Any, xs: list[float], es: list[float]) -> bool:
-    """Is this 0 no number that was too small to hold?"""
-    if op is ops.mul:
-        return any(x == 0.0 and not e for x, e in zip(xs, es))
-    if op in (ops.div, ops.power):
-        return xs[0] == 0.0 and not es[0]
-    return op in ROOTS and not any(es)
-
-
-def _pole_near(op: Any, xs: list[float], es: list[float], out: float) -> bool:
-    """Is infinity between the ends of the operands' intervals, where the ends may be finite?"""
-    if op is ops.div:
-        return bool(es[1]) and abs(xs[1]) <= es[1]
-    if op is ops.power:
-        return bool(es[0]) and abs(xs[0]) <= es[0] and not xs[1] - es[1] >= 0.0
-    return op is ops.tan and abs(out) * es[0] > 0.5  # tan x is about 1 / (distance from the pole)
 
 
 def _comparison(node: Value, xs: list[float], es: list[float], same: bool, jumps: set[Any]) -> float:
@@ -153,10 +125,14 @@ def _comparison(node: Value, xs: list[float], es: list[float], same: bool, jumps
         return 0.0
     for this, other in (node.args, node.args[::-1]):
         # a maximum is one of its operands, to the bit: which one, was asked before
-        if isinstance(this, Value) and this.op in EXTREMES and any(x is other for x in this.args):
+        if isinstance(this, Value) and is_extreme(this) and any(x is other for x in this.args):
             return inf if this in jumps else 0.0
     difference = abs(xs[0] - xs[1])
     return 0.0 if difference != difference or difference > sum(es) or not any(es) else inf
+
+
+def is_extreme(node: Value) -> bool:
+    return node.op is not None and OPERATIONS[node.op].kind == "extreme"
 
 
 def _apart(xs: list[float], es: list[float]) -> bool:

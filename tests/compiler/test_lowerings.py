@@ -6,9 +6,8 @@ import pytest
 
 from tinygrad_lite import OPS, Value, grad, ops
 from tinygrad_lite.compiler import jit
-from tinygrad_lite.compiler.emit import LOWERINGS
 
-from ..edge_table import EDGES, POINTS
+from ..operations import EDGES, OPERATIONS
 from .error_bounds import error_bounds
 
 pytest.importorskip("llvmlite")
@@ -57,16 +56,7 @@ def on_flat(op):
 
 def cases(op):
     found = [Case(f"{e.text} at {e.point}", e.f, e.point) for e in EDGES if e.op is op]
-    return found + [Case(f"{op.name}{point}", on_flat(op), point) for point in POINTS[op].samples]
-
-
-@each_op
-def test_every_operation_has_a_lowering(op):
-    assert op in LOWERINGS
-
-
-def test_no_lowering_is_of_an_unknown_operation():
-    assert set(LOWERINGS) == set(OPS)
+    return found + [Case(f"{op.name}{point}", on_flat(op), point) for point in OPERATIONS[op].samples]
 
 
 @each_op
@@ -152,8 +142,8 @@ def test_constants_as_operands_give_the_eager_value_and_partials(op):
 @each_op
 def test_operands_side_by_side_give_the_values_one_by_one(op):
     """Many members of one group: the loops over scalars and over lanes take several at a time."""
-    first = POINTS[op].samples[0]
-    points = [point for point in POINTS[op].samples if len(point) == len(first)] * 11
+    first = OPERATIONS[op].samples[0]
+    points = [point for point in OPERATIONS[op].samples if len(point) == len(first)] * 11
     f = on_flat(op)
     leaves = [[Value(x) for x in point] for point in points]
     of_parameters = jit(lambda: [f(*row) for row in leaves], strict=True).batch()[0]

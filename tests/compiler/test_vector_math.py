@@ -5,12 +5,11 @@ from random import Random
 
 import pytest
 
-from tinygrad_lite import Value, ops
+from tinygrad_lite import Value
 from tinygrad_lite.compiler import jit, native
 
-from ..accuracy import ACCURACY
-from ..edge_table import inf, nan
-from ..oracle import REFERENCE, mp, mpf
+from ..operation import inf, mp, mpf, nan
+from ..operations import OPERATIONS
 
 pytest.importorskip("llvmlite")
 np = pytest.importorskip("numpy")
@@ -18,93 +17,18 @@ np = pytest.importorskip("numpy")
 LARGEST = float.fromhex("0x1.fffffffffffffp1023")
 COUNT = 20_000
 
-FUNCTIONS = ops.exp, ops.expm1, ops.log, ops.log1p, ops.sin, ops.cos, ops.tanh, ops.sigmoid, ops.softplus
+FUNCTIONS = [op for op, record in OPERATIONS.items() if record.vectorised]
 COMPILED = {op: jit(lambda x, op=op: op(x)) for op in FUNCTIONS}
 each_function = pytest.mark.parametrize("op", FUNCTIONS, ids=lambda op: op.name)
 
 
 def true(op, x):
-    return REFERENCE[op](mpf(x))[0]
-
-
-# --- where to look: a function of a generator -> one number
-
-
-def any_magnitude(r):
-    return r.choice((-1.0, 1.0)) * math.ldexp(r.uniform(1.0, 2.0), r.randint(-1074, 1022))
-
-
-def moderate(r):
-    return r.uniform(-50.0, 50.0) if r.random() < 0.5 else r.uniform(-2.0, 2.0)
-
-
-def around(*centres, spread=40):
-    """Some units in the last place beside a centre, or some part of it."""
-
-    def draw(r):
-        x = r.choice(centres)
-        if r.random() < 0.5:
-            return x + r.randint(-spread, spread) * math.ulp(x)
-        return x + r.uniform(-1.0, 1.0) * 10.0 ** r.uniform(-16.0, -1.0) * max(abs(x), 1e-5)
-
-    return draw
-
-
-def between(low, high):
-    return lambda r: r.uniform(low, high)
-
-
-def between_halves_of_ln2(r):  # where the integer of the range reduction changes
-    x = (r.randint(-1075, 1024) + 0.5) * math.log(2.0)
-    return x + r.randint(-6, 6) * math.ulp(x)
-
-
-def near_multiple_of_half_pi(r):
-    k = r.choice((r.randint(-20, 20), r.randint(-63_662, 63_662), r.randint(0, 10**15), r.randint(0, 10**22)))
-    x = float(k * mp.pi / 2)
-    return x + r.randint(-3, 3) * math.ulp(x)
-
-
-def large_angle(r):
-    return r.choice((-1.0, 1.0)) * 10.0 ** r.uniform(4.5, 300.0)
-
-
-def near_power_of_two_or_its_root(r):  # where the mantissa is split
-    return math.ldexp(r.choice((1.0, math.sqrt(2.0))), r.randint(-1074, 1023)) * (1 + r.randint(-9, 9) * 2.0**-52)
-
-
-def near_minus_one(r):
-    return -1.0 + 2.0 ** r.uniform(-53.0, -1.0)
-
-
-def positive(draw):
-    return lambda r: abs(draw(r))
-
-
-EXP_ENDS = 709.782712893384, -745.1332191019411, -708.3964185322641, 0.0, 710.0, -746.0
-WHERE = {
-    ops.exp: (any_magnitude, moderate, between(-745.2, 709.8), between(-745.2, -708.0), around(*EXP_ENDS),
-              between_halves_of_ln2),
-    ops.expm1: (any_magnitude, moderate, between(-45.0, 709.8), around(*EXP_ENDS, -40.0, -37.4, 41.6, 1e-300, 0.3466),
-                between_halves_of_ln2),
-    ops.log: (positive(any_magnitude), positive(moderate), around(1.0), around(2.0, 0.5, LARGEST / 2),
-              near_power_of_two_or_its_root, lambda r: r.randint(1, 2**52) * 2.0**-1074),
-    ops.log1p: (positive(any_magnitude), between(-1.0, 1.0), around(1e-300, -1e-300, 2.0**-54, -(2.0**-54), 2.0**53),
-                near_minus_one, around(math.sqrt(2.0) - 1.0, math.sqrt(0.5) - 1.0, 2.0 * math.sqrt(2.0) - 1.0, 1.0),
-                near_power_of_two_or_its_root),
-    ops.sin: (any_magnitude, moderate, between(-1e5, 1e5), around(1e5, -1e5), large_angle, near_multiple_of_half_pi),
-    ops.cos: (any_magnitude, moderate, between(-1e5, 1e5), around(1e5, -1e5), large_angle, near_multiple_of_half_pi),
-    ops.tanh: (any_magnitude, moderate, between(-23.0, 23.0), around(22.0, 19.06, 0.1733, 1e-300, 5e-301, -22.0)),
-    ops.sigmoid: (any_magnitude, moderate, between(-745.2, 745.2), around(*EXP_ENDS, 36.7, -36.7),
-                  between(-745.2, -708.0)),
-    ops.softplus: (any_magnitude, moderate, between(-745.2, 745.2), around(*EXP_ENDS, 36.7, -36.7, 37.4),
-                   between(-745.2, -708.0)),
-}  # fmt: skip
+    return OPERATIONS[op].reference(mpf(x))[0]
 
 
 def points(op, count):
     r = Random(op.name)
-    found = [r.choice(WHERE[op])(r) for _ in range(count)]
+    found = [r.choice(OPERATIONS[op].vectorised.draws)(r) for _ in range(count)]
     return [x for x in found if math.isfinite(x)]
 
 
@@ -120,7 +44,7 @@ def ulps(got, exact):
 
 @each_function
 def test_every_value_is_within_its_bound_of_mpmath(op):
-    xs, bound = points(op, COUNT), ACCURACY[op].compiled[0]
+    xs, bound = points(op, COUNT), OPERATIONS[op].accuracy.compiled[0]
     assert len(xs) > 0.98 * COUNT
     off, x, got = max((ulps(y, true(op, x)), x, y) for x, y in zip(xs, COMPILED[op].batch(xs).tolist()))
     assert off <= bound, f"{op.name}({x!r}) is {mp.nstr(true(op, x), 20)}, got {got!r}: {off:.3g} ulp"
@@ -133,25 +57,6 @@ def test_the_measure_sees_a_value_that_is_five_ulp_off():
     assert ulps(inf, mpf(10) ** 309) == 0.0 and ulps(0.0, mpf(10) ** -320) > 4.0
 
 
-# (x, value): to the bit, the sign of zero included
-SPECIAL = {
-    ops.exp: [(0.0, 1.0), (-0.0, 1.0), (inf, inf), (-inf, 0.0), (710.0, inf), (-1000.0, 0.0), (1000.0, inf),
-              (-745.2, 0.0), (5e-324, 1.0), (LARGEST, inf), (-LARGEST, 0.0)],
-    ops.expm1: [(0.0, 0.0), (-0.0, -0.0), (inf, inf), (-inf, -1.0), (710.0, inf), (-1000.0, -1.0), (1000.0, inf),
-                (5e-324, 5e-324), (-5e-324, -5e-324), (1e-310, 1e-310), (LARGEST, inf)],
-    ops.log: [(0.0, -inf), (-0.0, -inf), (inf, inf), (-inf, nan), (-1.0, nan), (1.0, 0.0), (-5e-324, nan),
-              (5e-324, -744.4400719213812), (-LARGEST, nan)],
-    ops.log1p: [(0.0, 0.0), (-0.0, -0.0), (-1.0, -inf), (inf, inf), (-inf, nan), (-2.0, nan), (5e-324, 5e-324),
-                (-5e-324, -5e-324), (1e-310, 1e-310), (-1.0000000000000002, nan)],
-    ops.sin: [(0.0, 0.0), (-0.0, -0.0), (inf, nan), (-inf, nan), (5e-324, 5e-324), (-5e-324, -5e-324)],
-    ops.cos: [(0.0, 1.0), (-0.0, 1.0), (inf, nan), (-inf, nan), (5e-324, 1.0)],
-    ops.tanh: [(0.0, 0.0), (-0.0, -0.0), (inf, 1.0), (-inf, -1.0), (1000.0, 1.0), (-1000.0, -1.0), (-5e-324, -5e-324),
-               (5e-324, 5e-324)],
-    ops.sigmoid: [(0.0, 0.5), (-0.0, 0.5), (inf, 1.0), (-inf, 0.0), (1000.0, 1.0), (-1000.0, 0.0), (745.2, 1.0)],
-    ops.softplus: [(inf, inf), (-inf, 0.0), (1000.0, 1000.0), (-1000.0, 0.0), (745.2, 745.2), (LARGEST, LARGEST)],
-}  # fmt: skip
-
-
 def same(got, expected):
     return (got == expected and math.copysign(1.0, got) == math.copysign(1.0, expected)) or (
         got != got and expected != expected
@@ -161,7 +66,7 @@ def same(got, expected):
 @each_function
 def test_special_values_are_exact_in_every_lane(op):
     width = native.host()["width"]
-    for x, value in [*SPECIAL[op], (nan, nan)]:
+    for x, value in [*OPERATIONS[op].vectorised.exact, (nan, nan)]:
         for n in 1, width, 2 * width + 1:
             for lane in range(n):
                 batch = [0.5] * n
@@ -171,8 +76,9 @@ def test_special_values_are_exact_in_every_lane(op):
 
 
 def interesting(op):
-    special = [x for x, _ in SPECIAL[op]] + [nan, 1e5, 123456.789, 1e300, -1e22, 709.0, -720.0, 1e-310, 0.3, -0.7, 22.5]
-    return special + points(op, 40)
+    special = [x for x, _ in OPERATIONS[op].vectorised.exact]
+    others = [nan, 1e5, 123456.789, 1e300, -1e22, 709.0, -720.0, 1e-310, 0.3, -0.7, 22.5]
+    return special + others + points(op, 40)
 
 
 def bits(values):
@@ -198,4 +104,4 @@ def test_vectors_of_any_width_and_scalars_compute_alike(op):
     for x in points(op, 300):
         w.data = x
         got = scalar.batch()[0]
-        assert ulps(got, true(op, x)) <= ACCURACY[op].compiled[0], f"{op.name}({x!r}): {got!r}"
+        assert ulps(got, true(op, x)) <= OPERATIONS[op].accuracy.compiled[0], f"{op.name}({x!r}): {got!r}"

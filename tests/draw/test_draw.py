@@ -31,7 +31,7 @@ def neuron():
 
 
 def texts(picture):
-    return [box.cells for box in picture.boxes]
+    return [box.texts for box in picture.boxes]
 
 
 def test_records_show_label_data_and_gradient_and_operations_stand_between():
@@ -56,7 +56,7 @@ def test_a_computed_zero_gradient_is_told_from_an_unreached_one():
 def test_every_edge_carries_the_local_derivative_of_its_operand():
     a, b = Value(2.0, "a"), Value(5.0, "b")
     picture = draw_dot(a * b).picture
-    label = {box.key: box.cells[0] for box in picture.boxes}
+    label = {box.key: box.texts[0] for box in picture.boxes}
     assert {(label[t], text) for t, h, text in picture.arrows if text} == {("a", "5.0000"), ("b", "2.0000")}
     assert all(text == "" for _, _, text in draw_dot(a * b, edges=False).picture.arrows)
 
@@ -71,10 +71,10 @@ def test_an_expanded_dot_is_its_products_and_their_sum():
     out = neuron()
     out.backward()
     plain, expanded = draw_dot(out).picture, draw_dot(out, expand=True).picture
-    symbols = [box.cells[0] for box in expanded.boxes if box.kind == "operation"]
+    symbols = [box.texts[0] for box in expanded.boxes if box.kind == "operation"]
     assert sorted(symbols) == ["*", "*", "sum", "tanh"]
-    assert sorted(box.cells[0] for box in plain.boxes if box.kind == "operation") == ["dot", "tanh"]
-    products = [box.cells[0] for box in expanded.boxes if ".product" in box.key]
+    assert sorted(box.texts[0] for box in plain.boxes if box.kind == "operation") == ["dot", "tanh"]
+    products = [box.texts[0] for box in expanded.boxes if ".product" in box.key]
     assert products == ["data -6.0000", "data 0.5000"]
     keys = {box.key for box in expanded.boxes}
     assert all(a.tail in keys and a.head in keys for a in expanded.arrows)

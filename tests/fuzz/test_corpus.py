@@ -8,7 +8,7 @@ import pytest
 import safetensors.numpy
 
 from tinygrad_lite import explanation
-from tinygrad_lite.draw import dot, layout
+from tinygrad_lite.draw import dot, svg
 
 from . import targets
 from .fuzz import NAMES
@@ -43,9 +43,9 @@ OPTIONS = bytes([0, 1])
 @pytest.mark.parametrize(
     ("name", "data", "module", "function"),
     [
-        ("dot", OPTIONS + bytes(2) + LABEL, dot, "_html"),
-        ("svg", OPTIONS + bytes(2) + LABEL, layout.html, "escape"),
-        ("player", OPTIONS + LABEL, layout.html, "escape"),
+        ("dot", OPTIONS + bytes(2) + LABEL, dot, "_escaped"),
+        ("svg", OPTIONS + bytes(2) + LABEL, svg.ElementTree, "_escape_cdata"),
+        ("player", OPTIONS + LABEL, svg.ElementTree, "_escape_cdata"),
         ("explain", LABEL, explanation, "escaped"),
     ],
 )

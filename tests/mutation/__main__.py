@@ -6,7 +6,9 @@ tests/README.md why it may.
 
 The test processes are forked from this one, which has imported pytest and the libraries, but not tinygrad_lite.
 Results go to build/mutants.jsonl as they come, and are not measured again: what was killed stays so, what survived
-is tried again when a test or a module has changed, unless --keep is given. --fresh forgets them all.
+is tried again when a test or a module has changed, unless --keep is given. --fresh forgets them all. A mutant is known
+by the text of its function, without annotations, docstrings and the wording of messages: what only moves to another
+file or class stays known. --since COMMIT also knows what tests/README.md said there: all were killed but those listed.
 """
 
 import argparse
@@ -19,15 +21,16 @@ import os
 import resource
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 import traceback
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import hypothesis
 import llvmlite.binding  # noqa: F401
@@ -38,17 +41,39 @@ import safetensors.numpy  # noqa: F401
 from mutants import Mutant, mutants
 
 ROOT = Path(__file__).resolve().parents[2]
-# module -> who else uses it: their tests run where the module's own pass
-USERS = {
-    "optim": ("train", "mistakes", "faults", "compiler/training"),
-    "io": ("nn", "faults"),
-    "ops": ("selection", "oracle", "check", "engine", "nn", "compiler/lowerings"),
-    "nn": ("io", "optim", "train", "mistakes", "parts", "compiler/training"),
-    "engine": ("check", "selection", "nn", "optim", "train", "mistakes", "parts", "compiler/jit"),
+
+
+class Room(NamedTuple):
+    """Modules that share their tests (patterns of paths in the package), and who uses them: its tests run where the
+    room's own, test_ROOM.py and the modules' examples, pass."""
+
+    modules: tuple[str, ...]
+    users: tuple[str, ...]
+
+
+ROOMS = {
+    "optim": Room(("optim.py", "optim/*.py"), ("train", "mistakes", "faults", "compiler/training")),
+    "io": Room(("io.py",), ("nn", "faults")),
+    "ops": Room(("ops.py", "op.py", "ieee.py"), ("selection", "oracle", "check", "engine", "nn", "compiler/lowerings")),
+    "nn": Room(("nn.py", "nn/*.py"), ("io", "optim", "train", "mistakes", "parts", "compiler/training")),
+    "engine": Room(
+        ("engine.py", "fast.py", "modes.py", "derivatives.py"),
+        ("check", "selection", "nn", "optim", "train", "mistakes", "parts", "compiler/jit"),
+    ),
+    "mistakes": Room(("mistakes.py",), ("engine", "optim", "train", "faults")),
+    "expect": Room(("expect.py",), ("nn", "optim", "train", "io", "data", "engine", "compiler/training")),
 }
 MEMORY = 6 << 30  # bytes of address space for one test process
 GOAL = 0.95  # of the mutants are to be killed
+README = Path("tests", "README.md")
 Order = dict[str, tuple[bool, int]]  # test -> whether it is slow, and a number that is lower where it killed later
+
+
+class Job(NamedTuple):
+    room: str
+    module: str  # its path from the root
+    mutant: Mutant
+    key: str  # the same as long as the function is, wherever it stands
 
 
 class Run:
@@ -98,7 +123,7 @@ class Run:
         hypothesis.settings.register_profile("mutation", derandomize=True, database=None, phases=phases)
         hypothesis.settings.load_profile("mutation")
         imported_before = "ignore::pytest.PytestAssertRewriteWarning"
-        return int(pytest.main(["-x", "-q", "-W", imported_before, *tests], plugins=[self]))
+        return int(pytest.main(["-x", "-q", "--long", "-W", imported_before, *tests], plugins=[self]))
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
         if self.quick:
@@ -137,16 +162,27 @@ class Run:
             os.killpg(self.pid, signal.SIGKILL)
 
 
-def stages(module: str) -> tuple[list[str], list[str]]:
-    """A module's own tests; these and its users'."""
-    tests = [str(Path("tests", name).with_name(f"test_{Path(name).name}.py")) for name in (module, *USERS[module])]
-    own = [tests[0], f"tinygrad_lite/{module}.py"]
+def modules_of(room: str) -> list[str]:
+    """Their paths, from the root."""
+    return [
+        path.relative_to(ROOT).as_posix()
+        for pattern in ROOMS[room].modules
+        for path in sorted((ROOT / "tinygrad_lite").glob(pattern))
+    ]
+
+
+def stages(room: str) -> tuple[list[str], list[str]]:
+    """A room's own tests; these and its users'."""
+    paths = [Path("tests", name).with_name(f"test_{Path(name).name}.py") for name in (room, *ROOMS[room].users)]
+    tests = [str(path) for path in paths if (ROOT / path).exists()]
+    own = tests[:1] + modules_of(room)
     return own, own + tests[1:]
 
 
-def prepare(folders: list[Path], modules: list[str]) -> tuple[dict[str, list[float]], list[str]]:
-    """A copy of the tree in each folder; the seconds that each stage of each module takes there without a mutant, and
+def prepare(folders: list[Path], rooms: list[str]) -> tuple[dict[str, list[float]], list[str]]:
+    """A copy of the tree in each folder; the seconds that each stage of each room takes there without a mutant, and
     the names of slow tests. The tests run in every folder, because byte code knows where it was compiled."""
+    modules = [module for room in rooms for module in modules_of(room)]
     for folder in folders:
         for name in ("tinygrad_lite", "tests", "notebooks", "pyproject.toml"):
             if (ROOT / name).is_dir():
@@ -154,79 +190,79 @@ def prepare(folders: list[Path], modules: list[str]) -> tuple[dict[str, list[flo
             else:
                 shutil.copy(ROOT / name, folder / name)
         for module in modules:  # as the mutants will be written, so that nothing else differs
-            path = folder / "tinygrad_lite" / f"{module}.py"
+            path = folder / module
             path.write_text(ast.unparse(ast.parse(path.read_text())))
         (folder / "slow").touch()
     seconds: dict[str, list[float]] = {}
-    for module in modules:
-        for tests in stages(module):
+    for room in rooms:
+        for tests in stages(room):
             runs = [Run(folder, tests, cpu=3600.0, wall=3600.0) for folder in folders]
             for run in runs:
                 while (outcome := run.outcome()) is None:
                     time.sleep(0.01)
                 if outcome != "survived":
                     raise SystemExit(f"the tests fail without a mutant:\n{(run.folder / 'output').read_text()}")
-            seconds.setdefault(module, []).append(time.monotonic() - runs[0].start)
+            seconds.setdefault(room, []).append(time.monotonic() - runs[0].start)
     for folder in folders:
         for module in modules:  # a .pyc is valid by date and length, which a mutant may share
-            for path in (folder / "tinygrad_lite" / "__pycache__").glob(f"{module}.*.pyc"):
+            for path in (folder / module).parent.glob(f"__pycache__/{Path(module).stem}.*.pyc"):
                 path.unlink()
     return seconds, sorted({name for folder in folders for name in (folder / "slow").read_text().splitlines()})
 
 
 def test(
-    jobs: list[tuple[str, Mutant]],
+    jobs: list[Job],
     folders: list[Path],
     seconds: dict[str, list[float]],
     patience: float,
     order: Order,
-) -> Iterator[tuple[str, Mutant, str, Run]]:
-    """(module, mutant, outcome, last run) of each, as they end: what passes its own tests waits for the others.
+) -> Iterator[tuple[Job, str, Run]]:
+    """(job, outcome, last run) of each, as they end: what passes its room's own tests waits for the others.
 
     A test that kills moves to the front of the quick or of the slow ones: neighbours tend to die of the same one.
     """
-    waiting = deque((module, mutant, 0) for module, mutant in jobs)
-    running: list[tuple[str, Mutant, int, Run]] = []
+    waiting = deque((job, 0) for job in jobs)
+    running: list[tuple[Job, int, Run]] = []
     free, kills = list(folders), count(1)
     try:
         while waiting or running:
             if waiting and free:
-                module, mutant, stage = waiting.popleft()
-                folder, usual = free.pop(), seconds[module][stage]
-                path = folder / "tinygrad_lite" / f"{module}.py"
+                job, stage = waiting.popleft()
+                folder, usual = free.pop(), seconds[job.room][stage]
+                path = folder / job.module
                 shutil.copy(path, folder / "unmutated")
-                path.write_text(mutant.source)
+                path.write_text(job.mutant.source)
                 run = Run(
                     folder,
-                    stages(module)[stage],
+                    stages(job.room)[stage],
                     cpu=patience + 3.0 * usual,
                     wall=10.0 * (patience + usual),
                     order=order,
                     quick=stage == 0,
                 )
-                running.append((module, mutant, stage, run))
+                running.append((job, stage, run))
             for entry in running[:]:
-                module, mutant, stage, run = entry
+                job, stage, run = entry
                 if (outcome := run.outcome()) is None:
                     continue
                 running.remove(entry)
-                shutil.copy(run.folder / "unmutated", run.folder / "tinygrad_lite" / f"{module}.py")
+                shutil.copy(run.folder / "unmutated", run.folder / job.module)
                 free.append(run.folder)
                 if outcome == "survived" and stage == 0:
-                    waiting.append((module, mutant, 1))
-                    tell(f"not killed by test_{module}.py", module, mutant)
+                    waiting.append((job, 1))
+                    tell(f"not killed by the tests of {job.room}", job)
                 else:
                     killer = run.killer.read_text()
                     order[killer] = order.get(killer, (False, 0))[0], -next(kills)
-                    yield module, mutant, outcome, run
+                    yield job, outcome, run
             time.sleep(0.005)
     finally:
         for *_, run in running:
             run.stop()
 
 
-def tell(outcome: str, module: str, mutant: Mutant) -> None:
-    print(f"\r{outcome}: {module}.py:{mutant.line}: {mutant.change}", file=sys.stderr)
+def tell(outcome: str, job: Job) -> None:
+    print(f"\r{outcome}: {job.module}:{job.mutant.line}: {job.mutant.change}", file=sys.stderr)
 
 
 def write_bytecode(yes: bool) -> None:
@@ -238,40 +274,74 @@ def digest(*texts: str) -> str:
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
 
 
+def jobs_of(sources: Iterable[tuple[str, str, str]]) -> list[Job]:
+    """Every mutant of these (room, path, source); functions of equal text are told apart by their order."""
+    before: Counter[str] = Counter()
+    jobs = []
+    for room, module, source in sources:
+        for mutant in mutants(source):
+            before[mutant.unit] += 1
+            jobs.append(Job(room, module, mutant, digest(mutant.unit, str(before[mutant.unit]))))
+    return jobs
+
+
+def measured_at(commit: str) -> dict[str, dict[str, Any]]:
+    """The outcomes that tests/README.md told at that commit: of its table's rooms all were killed but those listed."""
+
+    def git(*command: str) -> str:
+        return subprocess.run(["git", *command], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    explained = git("show", f"{commit}:{README}")
+    names = git("ls-tree", "-r", "--name-only", commit, "tinygrad_lite").split()
+    files = [Path(name).relative_to("tinygrad_lite") for name in names]
+    sources = [
+        (room, f"tinygrad_lite/{path}", git("show", f"{commit}:tinygrad_lite/{path}"))
+        for room in ROOMS
+        if f"\n| {room} |" in explained
+        for pattern in ROOMS[room].modules
+        for path in files
+        if path.match(pattern) and path.parts[:-1] == Path(pattern).parts[:-1]
+    ]
+    return {
+        job.key: {"outcome": "survived" if job.mutant.change in explained else "killed", "tree": commit}
+        for job in jobs_of(sources)
+    }
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python tests/mutation", description=__doc__.partition("\n")[0])
-    parser.add_argument("modules", nargs="*", metavar="module", help=f"of {', '.join(USERS)}; all by default")
+    parser.add_argument("rooms", nargs="*", metavar="room", help=f"of {', '.join(ROOMS)}; all by default")
     parser.add_argument("--jobs", type=int, default=2, help="mutants side by side")
     parser.add_argument("--patience", type=float, default=5.0, help="CPU seconds beyond three times the usual")
     parser.add_argument("--keep", action="store_true", help="do not try again what survived older tests")
     parser.add_argument("--fresh", action="store_true", help="forget the results so far")
+    parser.add_argument("--since", metavar="COMMIT", help="believe what tests/README.md said there of what only moved")
     parser.add_argument("--results", type=Path, default=ROOT / "build" / "mutants.jsonl")
     options = parser.parse_args()
-    if unknown := set(options.modules) - set(USERS):
-        parser.error(f"no such module: {', '.join(sorted(unknown))}")
-    modules = options.modules or list(USERS)
+    if unknown := set(options.rooms) - set(ROOMS):
+        parser.error(f"no such room: {', '.join(sorted(unknown))}")
+    rooms = [room for room in options.rooms or ROOMS if modules_of(room)]
     if options.fresh:
         options.results.unlink(missing_ok=True)
     options.results.parent.mkdir(exist_ok=True)
 
-    every = [
-        (module, mutant)
-        for module in modules
-        for mutant in mutants((ROOT / "tinygrad_lite" / f"{module}.py").read_text())
-    ]
-    sources = [*(ROOT / "tinygrad_lite").rglob("*.py"), *(ROOT / "tests").rglob("test_*.py")]
+    every = jobs_of((room, module, (ROOT / module).read_text()) for room in ROOMS for module in modules_of(room))
+    every = [job for job in every if job.room in rooms]
+    sources = [*(ROOT / "tinygrad_lite").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]
     tree = digest(*(path.read_text() for path in sorted(sources)))
-    known: dict[str, dict[str, Any]] = {}
+    known = measured_at(options.since) if options.since else {}
+    believed = set(known)
     if options.results.exists():
         for line in options.results.read_text().splitlines():
             result = json.loads(line)
             known[result["mutant"]] = result
 
-    def is_known(mutant: Mutant) -> bool:
-        result = known.get(digest(mutant.source))
-        return result is not None and (result["outcome"] != "survived" or options.keep or result["tree"] == tree)
+    def is_known(job: Job) -> bool:
+        result = known.get(job.key)
+        up_to_date = job.key in believed or options.keep or (result is not None and result["tree"] == tree)
+        return result is not None and (result["outcome"] != "survived" or up_to_date)
 
-    waiting = [(module, mutant) for module, mutant in every if not is_known(mutant)]
+    waiting = [job for job in every if not is_known(job)]
     print(f"{len(every)} mutants, {len(waiting)} to test", file=sys.stderr)
     if waiting:
         with tempfile.TemporaryDirectory(prefix="mutants-", ignore_cleanup_errors=True) as top:
@@ -279,34 +349,32 @@ def main() -> int:
             for folder in folders:
                 folder.mkdir()
             write_bytecode(True)
-            seconds, slow = prepare(folders, sorted({module for module, _ in waiting}))
+            seconds, slow = prepare(folders, sorted({job.room for job in waiting}))
             write_bytecode(False)
             order = dict.fromkeys(slow, (True, 0))
             tested = test(waiting, folders, seconds, options.patience, order)
-            for done, (module, mutant, outcome, run) in enumerate(tested, 1):
+            for done, (job, outcome, run) in enumerate(tested, 1):
                 result = {
-                    "module": module, "line": mutant.line, "change": mutant.change, "outcome": outcome,
-                    "by": run.killer.read_text(), "mutant": digest(mutant.source), "tree": tree,
+                    "module": job.module, "line": job.mutant.line, "change": job.mutant.change, "outcome": outcome,
+                    "by": run.killer.read_text(), "mutant": job.key, "tree": tree,
                 }  # fmt: skip
-                known[result["mutant"]] = result
+                known[job.key] = result
                 with options.results.open("a") as file:
                     file.write(json.dumps(result, ensure_ascii=False) + "\n")
                 if outcome != "killed":
-                    tell(outcome, module, mutant)
+                    tell(outcome, job)
                 print(f"\r{done} of {len(waiting)}", end="", file=sys.stderr, flush=True)
             print(file=sys.stderr)
-    return report(modules, every, known)
+    return report(rooms, every, known)
 
 
-def report(modules: list[str], every: list[tuple[str, Mutant]], known: dict[str, dict[str, Any]]) -> int:
+def report(rooms: list[str], every: list[Job], known: dict[str, dict[str, Any]]) -> int:
     """Prints the table and the survivors; 1 where fewer than GOAL are killed, or a survivor has no reason."""
-    explained = (ROOT / "tests" / "README.md").read_text()
-    print("| module | mutants | killed | of these at the time limit | survived | share killed |")
+    explained = (ROOT / README).read_text()
+    print("| room | mutants | killed | of these at the time limit | survived | share killed |")
     print("|---|---|---|---|---|---|")
     failed = False
-    rows = {
-        module: Counter(known[digest(m.source)]["outcome"] for name, m in every if name == module) for module in modules
-    }
+    rows = {room: Counter(known[job.key]["outcome"] for job in every if job.room == room) for room in rooms}
     rows["all"] = sum(rows.values(), Counter())
     for name, counts in rows.items():
         survived, late = counts["survived"], counts["timed out"]
@@ -314,14 +382,12 @@ def report(modules: list[str], every: list[tuple[str, Mutant]], known: dict[str,
         failed |= share < GOAL
         cells = name, counts.total(), counts.total() - survived, late, survived, f"{share:.1%}"
         print("| " + " | ".join(map(str, cells)) + " |")
-    for module, mutant in every:
-        if known[digest(mutant.source)]["outcome"] == "survived":
-            missing = mutant.change not in explained
+    for job in every:
+        if known[job.key]["outcome"] == "survived":
+            missing = job.mutant.change not in explained
             failed |= missing
-            print(
-                f"- {module}.py, line {mutant.line}: `{mutant.change}`"
-                + (" (not in tests/README.md)" if missing else "")
-            )
+            where = f"{job.module.removeprefix('tinygrad_lite/')}, line {job.mutant.line}"
+            print(f"- {where}: `{job.mutant.change}`" + (" (not in tests/README.md)" if missing else ""))
     return int(failed)
 
 

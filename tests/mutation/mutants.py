@@ -5,6 +5,7 @@ f-strings, strings in a `raise`, and strings with a blank in them. What a messag
 """
 
 import ast
+import copy
 import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -38,6 +39,7 @@ class Mutant(NamedTuple):
     line: int
     change: str  # as in "if n [== → !=] 2.0:"
     source: str
+    unit: str  # the function (or the statement outside of functions) before and after, wherever it stands
 
 
 def mutants(source: str) -> Iterator[Mutant]:
@@ -45,28 +47,59 @@ def mutants(source: str) -> Iterator[Mutant]:
     tree = ast.parse(source)
     original = ast.unparse(tree)
     seen = {original}
-    for line, node, field, value in _edits(tree):
+    for line, unit, node, field, value in _edits(tree):
         before = getattr(node, field)
         setattr(node, field, value)
-        mutated = ast.unparse(tree)
+        mutated, became = ast.unparse(tree), unit and _bare(unit)
         setattr(node, field, before)
         if mutated not in seen:
             seen.add(mutated)
-            yield Mutant(line, _change(original, mutated), mutated)
+            change = _change(original, mutated)
+            yield Mutant(line, change, mutated, f"{_bare(unit)} → {became}" if unit else change)
 
 
-def _edits(node: ast.AST, line: int = 1, wording: bool = False) -> Iterator[tuple[int, ast.AST, str, Any]]:
-    """(line, node, field, new value) for node and all below it."""
+def _bare(unit: ast.AST) -> str:
+    """A unit's text without what is not mutated: annotations, docstrings and the wording of messages."""
+    return ast.unparse(_Bare().visit(copy.deepcopy(unit)))
+
+
+class _Bare(ast.NodeTransformer):
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        if isinstance(node, ast.AnnAssign) and node.value is not None:
+            node = ast.Assign([node.target], node.value, lineno=node.lineno)
+        elif isinstance(node, ast.arg):
+            node.annotation = None
+        elif isinstance(node, ast.FunctionDef):
+            node.returns = None
+        for field, part in ast.iter_fields(node):
+            if field == "body" and isinstance(part, list):
+                node.body = [x for x in part if not (isinstance(x, ast.Expr) and _is_text(x.value))] or [ast.Pass()]
+        return super().generic_visit(node)
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        wording = isinstance(node, (ast.Raise, ast.JoinedStr))
+        for part in ast.walk(node) if wording else [node]:
+            if _is_text(part) and (wording or " " in part.value):
+                part.value = ""
+        return super().visit(node)
+
+
+def _edits(
+    node: ast.AST, line: int = 1, wording: bool = False, unit: ast.AST | None = None
+) -> Iterator[tuple[int, ast.AST | None, ast.AST, str, Any]]:
+    """(line, unit, node, field, new value) for node and all below it."""
     line = getattr(node, "lineno", line)
+    if unit is None and isinstance(node, ast.stmt) and not isinstance(node, ast.ClassDef):
+        unit = node
     wording |= isinstance(node, (ast.Raise, ast.JoinedStr))
     for field, value in _slips(node):
         if not (wording and isinstance(value, (str, bytes))):
-            yield line, node, field, value
+            yield line, unit, node, field, value
     for field, child in ast.iter_fields(node):
         if field not in ("annotation", "returns", "format_spec"):
             for part in child if isinstance(child, list) else [child]:
                 if isinstance(part, ast.AST) and not (isinstance(part, ast.Expr) and _is_text(part.value)):
-                    yield from _edits(part, line, wording)
+                    yield from _edits(part, line, wording, unit)
 
 
 def _slips(node: ast.AST) -> Iterator[tuple[str, Any]]:

@@ -1,10 +1,16 @@
-"""Pictures of computation graphs."""
+"""Pictures of computation graphs.
+
+A picture flows one way: its Values are ordered (`engine.topological_order`), located in the program (`parts.py`),
+folded (`fold.py`), sketched as boxes and arrows (`sketch.py`), named (`labels.py`), laid out (`layout.py`) and written:
+as SVG (`svg.py`), in Graphviz's language (`dot.py`), or step by step (`lesson.py`, `player.py`).
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from ..engine import Value
+from ..parts import names
 
 if TYPE_CHECKING:
     from .dot import Drawing
@@ -38,13 +44,19 @@ def draw_dot(
     `.render("name")` and `.pipe()` write files with Graphviz's `dot` program; where that is not
     installed a layout of our own writes SVG.
     """
-    from .graph import picture
+    from .fold import part_of, parts_to_draw
+    from .labels import cells
+    from .layout import arranged
+    from .sketch import sketched
 
-    drawn = picture(root, rankdir, fold, expand, edges, limit)
+    parts = parts_to_draw(root, fold, rankdir, limit, "draw_dot", "draw")
+    known = names(part_of(parts))
+    named = sketched(parts, expand, edges).named({part.key: cells(part, known) for part in parts})
+    picture = arranged(named, rankdir)
     try:
         import graphviz  # noqa: F401
     except ImportError:
         raise ImportError("drawing needs the graphviz package: pip install graphviz") from None
     from .dot import Drawing
 
-    return Drawing(drawn, format)
+    return Drawing(picture, format)

@@ -9,9 +9,7 @@ from .. import expect, mistakes
 from . import safety
 
 if TYPE_CHECKING:
-    from ..engine import Value
-
-    Number = Value | float
+    from ..engine import Number, Value
 
 
 class Optimizer:

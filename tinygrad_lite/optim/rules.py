@@ -13,8 +13,7 @@ from .. import expect, ops
 from .optimizer import Optimizer
 
 if TYPE_CHECKING:
-    from ..engine import Value
-    from .optimizer import Number
+    from ..engine import Number, Value
 
 
 class SGD(Optimizer):
