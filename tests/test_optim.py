@@ -2,7 +2,11 @@
 
 import json
 import math
+import sys
+from collections.abc import Callable
 from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -51,25 +55,6 @@ def by_hand(rule, steps=20):
     return [list(row) for row in zip(*columns)]
 
 
-SGD_OPTIONS = [
-    {"momentum": momentum, "nesterov": nesterov, "weight_decay": decay}
-    for momentum, nesterov, decay in product((0.0, 0.5, 0.9), (False, True), (0.0, 0.01))
-    if momentum or not nesterov
-]
-OPTIONS = [
-    *((SGD, {"lr": 0.1, **options}) for options in SGD_OPTIONS),
-    (Adam, {}),
-    (Adam, {"lr": 0.1}),
-    (Adam, {"lr": 0.1, "betas": (0.5, 0.9), "eps": 0.1}),
-    (Adam, {"lr": 0.1, "betas": (0.0, 0.0)}),
-    (Adam, {"lr": 0.1, "weight_decay": 0.1}),
-    (AdamW, {}),
-    (AdamW, {"lr": 0.1, "weight_decay": 0.0}),
-    (AdamW, {"lr": 0.1, "betas": (0.5, 0.9), "eps": 0.1, "weight_decay": 0.2}),
-]
-IDS = [f"{kind.__name__} {options}" for kind, options in OPTIONS]
-
-
 def sgd_rule(lr, momentum=0.0, nesterov=False, weight_decay=0.0):
     def rule(w, g, t, memory):
         g += weight_decay * w
@@ -99,16 +84,81 @@ def adam_rule(lr=0.001, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, decouple
     return rule
 
 
-RULES = {
-    SGD: sgd_rule,
-    Adam: adam_rule,
-    AdamW: lambda weight_decay=0.01, **options: adam_rule(weight_decay=weight_decay, decoupled=True, **options),
-}
+class Record(NamedTuple):
+    """What the tests know of an optimiser, which is then held against its formula, PyTorch and the compiled loop."""
+
+    rule: Callable[..., Any]  # (**options) -> rule(w, g, t, memory) -> w: its formula, in another computation
+    options: list[dict[str, Any]]  # to try, in PyTorch's words; the last ones together use all of them
+
+
+SGD_OPTIONS = [
+    {"momentum": momentum, "nesterov": nesterov, "weight_decay": decay}
+    for momentum, nesterov, decay in product((0.0, 0.5, 0.9), (False, True), (0.0, 0.01))
+    if momentum or not nesterov
+]
+RECORDS = {
+    SGD: Record(sgd_rule, [{"lr": 0.1, **options} for options in SGD_OPTIONS]),
+    Adam: Record(
+        adam_rule,
+        [
+            {}, {"lr": 0.1}, {"lr": 0.1, "betas": (0.0, 0.0)}, {"lr": 0.1, "weight_decay": 0.1},
+            {"lr": 0.1, "betas": (0.5, 0.9), "eps": 0.1},
+        ],
+    ),
+    AdamW: Record(
+        lambda weight_decay=0.01, **options: adam_rule(weight_decay=weight_decay, decoupled=True, **options),
+        [
+            {}, {"lr": 0.1, "weight_decay": 0.0},
+            {"lr": 0.1, "betas": (0.5, 0.9), "eps": 0.1, "weight_decay": 0.2},
+        ],
+    ),
+}  # fmt: skip
+
+
+def optimisers(base=Optimizer):
+    """Every optimiser of the package."""
+    for kind in base.__subclasses__():
+        if kind.__module__.startswith("tinygrad_lite.") and kind in vars(sys.modules[kind.__module__]).values():
+            yield kind  # no doctest's or test's
+        yield from optimisers(kind)
+
+
+def missing(kinds, records, offered, readme):
+    """What is still to write for an optimiser, and where."""
+    for kind in kinds:
+        name = kind.__name__
+        if kind not in records:
+            yield f"{name}: RECORDS in tests/test_optim.py, with its formula in another computation and options to try"
+        if name not in offered:
+            yield f"{name}: __all__ in tinygrad_lite/optim/__init__.py"
+        if f"`{name}`" not in readme:
+            yield f"{name}: README.md, under 'What is there', in the row of `optim`"
+
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+TO_WRITE = [*missing(optimisers(), RECORDS, optim.__all__, README)]
+assert not TO_WRITE, "an optimiser is not complete; add\n" + "\n".join(TO_WRITE)
+
+OPTIONS = [(kind, options) for kind, record in RECORDS.items() for options in record.options]
+IDS = [f"{kind.__name__} {options}" for kind, options in OPTIONS]
+
+
+def test_an_optimiser_that_nobody_entered_anywhere_is_found_with_all_that_is_missing():
+    class Forgotten(SGD):
+        pass
+
+    assert set(optimisers()) == RECORDS.keys() >= {SGD, Adam, AdamW}
+    places = [line.split(", ")[0] for line in missing([Forgotten, SGD], RECORDS, optim.__all__, README)]
+    assert places == [
+        "Forgotten: RECORDS in tests/test_optim.py",
+        "Forgotten: __all__ in tinygrad_lite/optim/__init__.py",
+        "Forgotten: README.md",
+    ]
 
 
 @pytest.mark.parametrize(("kind", "options"), OPTIONS, ids=IDS)
 def test_twenty_steps_are_those_of_the_formula(kind, options):
-    expected = by_hand(RULES[kind](**options))
+    expected = by_hand(RECORDS[kind].rule(**options))
     assert flat(trajectory(kind(fresh(), **options), 20)) == pytest.approx(flat(expected), rel=1e-12, abs=1e-12)
 
 
@@ -249,7 +299,7 @@ def test_an_optimiser_without_update_says_what_to_write():
 # --- what is refused
 
 
-@pytest.mark.parametrize("kind", [SGD, Adam, AdamW, SignDescent])
+@pytest.mark.parametrize("kind", [*RECORDS, SignDescent])
 @pytest.mark.parametrize(
     ("params", "error", "message"),
     [
@@ -271,7 +321,7 @@ def test_what_is_no_list_of_distinct_values_is_refused(kind, params, error, mess
         kind(params, lr=0.1)
 
 
-@pytest.mark.parametrize("kind", [SGD, Adam, AdamW, SignDescent])
+@pytest.mark.parametrize("kind", [*RECORDS, SignDescent])
 @pytest.mark.parametrize(
     ("one", "hint"), [(nn.MLP(1, [1]), "MLP: write model.parameters()"), (Value(1.0), "Value: write [v]")]
 )
@@ -338,7 +388,7 @@ def everything(opt):
 
 
 @pytest.mark.parametrize("grad", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("kind", [SGD, lambda ps, lr: SGD(ps, lr, momentum=0.9), Adam, AdamW, AdaGrad])
+@pytest.mark.parametrize("kind", [*RECORDS, lambda ps, lr: SGD(ps, lr, momentum=0.9), AdaGrad])
 def test_a_gradient_that_is_not_finite_moves_nothing(kind, grad):
     opt = kind([Value(1.0), Value(2.0, label="bias of layer 1"), Value(3.0)], lr=0.1)
     trajectory(opt, 3)
@@ -392,7 +442,7 @@ def test_a_state_that_would_not_be_finite_moves_nothing():
     assert everything(opt) == before
 
 
-@pytest.mark.parametrize("kind", [SGD, Adam, AdamW])
+@pytest.mark.parametrize("kind", RECORDS)
 def test_an_optimiser_shows_the_weight_decay_it_uses(kind):
     assert kind(fresh(), lr=0.1, weight_decay=0.2).weight_decay == 0.2
 

@@ -9,14 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Real
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
-if TYPE_CHECKING:
-    from numpy import ndarray as Array
-else:
-    Array = object
-
-Row = Any  # a number, a list or tuple of rows, or an array of float64
+Array: TypeAlias = Any  # of float64
+Row: TypeAlias = Any  # a number, a list or tuple of rows, or an array of float64
 
 
 def rows(X: Any, name: str = "X") -> Sequence[Row]:
@@ -37,7 +33,7 @@ def rows(X: Any, name: str = "X") -> Sequence[Row]:
     ([[1, 2.0], [3, 4]], [1, 2])
     """
     if _is_array(X):
-        found = _array(X, name)
+        found: Any = _array(X, name)
         if not found.ndim:
             raise ValueError(f"{name} is one number, expected examples: a list or an array of them")
         return found  # type: ignore[no-any-return]
@@ -50,12 +46,12 @@ def rows(X: Any, name: str = "X") -> Sequence[Row]:
 
 def targets(y: Any, name: str = "y") -> Sequence[Row]:
     """`rows` of targets: numbers of an array are floats, and a table or an array of one column is that column."""
-    found = rows(y, name)
+    found: Any = rows(y, name)
     if isinstance(found, list):
         return found
-    if found.ndim == 2 and found.shape[1] == 1:  # type: ignore[attr-defined]
-        found = found[:, 0]  # type: ignore[call-overload]
-    return found.tolist() if found.ndim == 1 else found  # type: ignore[attr-defined, no-any-return]
+    if found.ndim == 2 and found.shape[1] == 1:
+        found = found[:, 0]
+    return found.tolist() if found.ndim == 1 else found  # type: ignore[no-any-return]
 
 
 def pairs(who: str, X: Any, y: Any) -> tuple[Sequence[Row], Sequence[Row]]:
@@ -66,9 +62,9 @@ def pairs(who: str, X: Any, y: Any) -> tuple[Sequence[Row], Sequence[Row]]:
     return X, y
 
 
-def taken(X: Sequence[Row], places: Sequence[int]) -> Sequence[Row]:
+def taken(X: Any, places: Sequence[int]) -> Sequence[Row]:
     """The rows at these places: an array's as an array, others as a list."""
-    return [X[i] for i in places] if isinstance(X, list) else X[list(places)]  # type: ignore[call-overload, no-any-return]
+    return [X[i] for i in places] if isinstance(X, list) else X[list(places)]
 
 
 def _is_array(X: Any) -> bool:

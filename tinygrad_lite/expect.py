@@ -9,16 +9,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 from numbers import Integral
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, SupportsFloat, TypeVar
+
+if TYPE_CHECKING:
+    from .engine import Value
 
 T = TypeVar("T")
 
 # --- numbers and names
 
 
-def number(name: str, x: Any) -> float:
+def number(name: str, x: object) -> float:
     """x as a float; TypeError unless it is one real number."""
-    if not hasattr(x, "__float__") or getattr(x, "shape", None):
+    if type(x) is float:
+        return x  # the usual case
+    if not isinstance(x, SupportsFloat) or getattr(x, "shape", None):
         raise TypeError(f"{name} must be one real number, got {x!r}")
     return float(x)
 
@@ -62,22 +67,22 @@ def one_of(name: str, x: T, names: Collection[T], otherwise: str) -> T:
     return x
 
 
-def demand(name: str, x: Any, holds: Callable[[float], bool], message: Callable[[float], str]) -> Any:
+def demand(name: str, x: T, holds: Callable[[float], bool], message: Callable[[float], str]) -> T | float:
     """x, a number as a float; ValueError(message(x)) unless holds(x). A Value is asked itself, because a
     placeholder of the compiler has to wait for its numbers."""
     if hasattr(x, "demand"):
         x.demand(holds, message)
         return x
-    x = number(name, x)
-    if not holds(x):
-        raise ValueError(message(x))
-    return x
+    value = number(name, x)
+    if not holds(value):
+        raise ValueError(message(value))
+    return value
 
 
 # --- lists
 
 
-def listed(who: str, values: Any) -> list[Any]:
+def listed(who: str, values: Iterable[T]) -> list[T]:
     """values as a list; TypeError for a model, its method or a single Value."""
     if not isinstance(values, Iterable):
         hint = "model.parameters()" if callable(values) else "[v]"
@@ -85,7 +90,7 @@ def listed(who: str, values: Any) -> list[Any]:
     return list(values)
 
 
-def parameters(who: str, values: Any) -> list[Any]:
+def parameters(who: str, values: Iterable[Value]) -> list[Value]:
     """values as a list; an error unless they are leaves, at least one, each there once."""
     params = listed(who, values)
     if not params:

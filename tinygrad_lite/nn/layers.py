@@ -11,6 +11,7 @@ from ..ops import dot
 from .activations import Activation, activation_function, activation_name
 from .initialisers import Init, Seed, generator, initialiser
 from .module import Module
+from .tensors import Number, Tensor
 
 
 class Neuron(Module):
@@ -37,7 +38,7 @@ class Neuron(Module):
     ) -> None:  # fmt: skip
         nin, rng, weight = expect.whole("nin", nin, of="inputs"), generator(seed), initialiser(init)
         self.activation = activation if nonlin else "linear"
-        self._phi = activation_function(self.activation)
+        self.phi = self._phi = activation_function(self.activation)  # _phi: for doctor.py
         self.w = [Value(weight(nin, nout, rng)) for _ in range(nin)]
         self.b = Value(0.0)
 
@@ -45,10 +46,10 @@ class Neuron(Module):
     def nonlin(self) -> bool:
         return self.activation != "linear"
 
-    def __call__(self, x: Sequence[Any]) -> Value:
+    def __call__(self, x: Sequence[Number]) -> Value:
         """x: nin numbers or Values. Returns one Value."""
         x = expect.inputs("Neuron", len(self.w), x)
-        return self._phi(dot(self.w, x, self.b))
+        return self.phi(dot(self.w, x, self.b))
 
     def __repr__(self) -> str:
         return f"Neuron({len(self.w)}, activation={activation_name(self.activation)!r})"
@@ -72,19 +73,19 @@ class Layer(Module):
         """That of its neurons."""
         return self.neurons[0].activation
 
-    def outputs(self, x: Sequence[Any]) -> list[Value]:
+    def outputs(self, x: Sequence[Number]) -> list[Value]:
         """x: nin numbers or Values. Returns nout Values, also where nout is 1."""
         neurons = self.neurons
         x = expect.inputs("Layer", len(neurons[0].w), x)
         zs = affine([n.w for n in neurons], x, [n.b for n in neurons])
-        return [n._phi(z) for n, z in zip(neurons, zs)]
+        return [n.phi(z) for n, z in zip(neurons, zs)]
 
-    def __call__(self, x: Sequence[Any]) -> Any:
+    def __call__(self, x: Sequence[Number]) -> Any:
         """x: nin numbers or Values. Returns nout Values, or the one Value of a single neuron."""
         out = self.outputs(x)
         return out[0] if len(out) == 1 else out
 
-    def tensors(self) -> dict[str, Any]:
+    def tensors(self) -> dict[str, Tensor]:
         return {"weight": [n.w for n in self.neurons], "bias": [n.b for n in self.neurons]}
 
     def __repr__(self) -> str:
@@ -111,7 +112,7 @@ class MLP(Module):
         activations = [activation] * (len(nouts) - 1) + [output]
         self.layers = [Layer(m, n, phi, init, rng) for m, n, phi in zip(sizes, nouts, activations)]
 
-    def __call__(self, x: Sequence[Any]) -> Any:
+    def __call__(self, x: Sequence[Number]) -> Any:
         """x: nin numbers or Values. Returns the last layer's Values, or its one Value."""
         x = expect.inputs("MLP", len(self.layers[0].neurons[0].w), x)
         for layer in self.layers[:-1]:

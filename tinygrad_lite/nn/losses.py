@@ -10,8 +10,8 @@ from typing import Any
 
 from .. import expect, ops
 from ..engine import Value
+from .tensors import Number
 
-Number = Value | float
 Numbers = Number | Sequence[Number]
 Scalar = Value | Any  # of any Value a Value, else a float: of a union of both, each use would have to ask which
 

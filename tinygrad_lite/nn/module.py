@@ -6,11 +6,13 @@ import functools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import repeat
-from typing import Any
+from typing import Any, TypeVar
 
 from ..engine import Value, current_scope
 from ..ops import as_float
-from .tensors import flat, mapped, shape
+from .tensors import Tensor, flat, mapped, shape
+
+K = TypeVar("K")
 
 
 class Module:
@@ -19,7 +21,7 @@ class Module:
     What a module's `__call__` returns remembers that call, so that a picture can fold it.
     """
 
-    def __init_subclass__(cls, **options: Any) -> None:
+    def __init_subclass__(cls, **options: object) -> None:
         super().__init_subclass__(**options)
         if "__call__" in vars(cls):
             cls.__call__ = _remembered(vars(cls)["__call__"])  # type: ignore[method-assign]
@@ -52,9 +54,9 @@ class Module:
         for p in self.parameters():
             p.zero_grad()
 
-    def tensors(self) -> dict[str, Any]:
+    def tensors(self) -> dict[str, Tensor]:
         """Parameters as PyTorch names and shapes them: name -> a Value, or nested lists of Values."""
-        found: dict[str, Any] = {}
+        found: dict[str, Tensor] = {}
         for name, attribute in vars(self).items():
             for path, part in _modules_and_tensors(name, attribute):
                 if isinstance(part, Module):
@@ -111,7 +113,7 @@ def _remembered(call: Callable[..., Any]) -> Callable[..., Any]:
     return remembered
 
 
-def _walk(path: str, part: Any, entered: set[int], kind: type) -> Iterator[tuple[str, Any]]:
+def _walk(path: str, part: object, entered: set[int], kind: type[K]) -> Iterator[tuple[str, K]]:
     """Depth first, each module once: (path, part) of every part of this kind."""
     if isinstance(part, Module):
         if id(part) in entered:
@@ -121,7 +123,7 @@ def _walk(path: str, part: Any, entered: set[int], kind: type) -> Iterator[tuple
         yield path, part
     if isinstance(part, Value):  # the usual case, spared the questions below
         return
-    inside: Iterable[tuple[Any, Any]] = ()
+    inside: Iterable[tuple[object, object]] = ()
     if isinstance(part, Module):
         inside = vars(part).items()
     elif isinstance(part, dict):
@@ -132,7 +134,7 @@ def _walk(path: str, part: Any, entered: set[int], kind: type) -> Iterator[tuple
         yield from _walk(f"{path}.{name}" if path else str(name), inner, entered, kind)
 
 
-def _modules_and_tensors(path: str, part: Any) -> Iterator[tuple[str, Any]]:
+def _modules_and_tensors(path: str, part: object) -> Iterator[tuple[str, Any]]:
     if isinstance(part, Module) or _is_tensor(part):
         yield path, part
     elif isinstance(part, (list, tuple, dict)):

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
+
+from ..engine import Value
+
+Number = Value | float
+Tensor: TypeAlias = "Value | Sequence[Tensor]"  # parameters, in lists nested as a tensor is
 
 
 def shape(tensor: object) -> tuple[int, ...]:
@@ -16,7 +21,7 @@ def shape(tensor: object) -> tuple[int, ...]:
     return (len(tensor), *(inner.pop() if inner else ()))
 
 
-def flat(tensor: Any) -> Iterator[Any]:
+def flat(tensor: object) -> Iterator[Any]:
     """The entries of nested lists, or of an array of NumPy or PyTorch, row after row.
 
     >>> list(flat([[1, 2], [3, [4]]]))
@@ -31,6 +36,6 @@ def flat(tensor: Any) -> Iterator[Any]:
         yield tensor
 
 
-def mapped(f: Callable[[Any], object], tensor: Any) -> Any:
+def mapped(f: Callable[[Any], object], tensor: object) -> object:
     """f of every entry, in lists nested as those of tensor."""
     return [mapped(f, part) for part in tensor] if isinstance(tensor, (list, tuple)) else f(tensor)

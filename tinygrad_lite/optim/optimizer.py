@@ -31,7 +31,7 @@ class Optimizer:
     state_size = 0
 
     def __init__(self, params: Iterable[Value], lr: float) -> None:
-        self.params: list[Value] = expect.parameters(type(self).__name__, params)
+        self.params = expect.parameters(type(self).__name__, params)
         self.lr = lr
         self.t = 0  # steps made
         self.state: list[tuple[float, ...]] = [(0.0,) * self.state_size] * len(self.params)
