@@ -69,8 +69,7 @@ def softmax(zs: Iterable[Number]) -> list[Scalar]:
 
 def l1(parameters: Iterable[Number], strength: float = 1.0) -> Scalar:
     """strength * sum of |p|."""
-    sizes: list[Number] = [abs(p) for p in expect.listed("l1", parameters)]
-    return strength * ops.total(sizes)
+    return strength * ops.total([ops.abs_(p) for p in expect.listed("l1", parameters)])
 
 
 def l2(parameters: Iterable[Number], strength: float = 1.0) -> Scalar:
