@@ -129,10 +129,10 @@ class Code:
         return self.select(condition, self.number(1.0), self.number(0.0))
 
     def both(self, a: str, b: str) -> str:
-        return self.emit(f"and {self._of('i1')} {a}, {b}")
+        return self.emit(f"and {self.vector_of('i1')} {a}, {b}")
 
     def differ(self, a: str, b: str) -> str:
-        return self.emit(f"xor {self._of('i1')} {a}, {b}")
+        return self.emit(f"xor {self.vector_of('i1')} {a}, {b}")
 
     def either(self, a: str, b: str) -> str:
         return self.emit(f"or {self.vector_of('i1')} {a}, {b}")

@@ -9,8 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .. import expect, ops
-from ..engine import Value
-from .tensors import Number
+from ..engine import Number, Value
 
 Numbers = Number | Sequence[Number]
 Scalar = Value | Any  # of any Value a Value, else a float: of a union of both, each use would have to ask which
@@ -68,7 +67,7 @@ def softmax(zs: Iterable[Number]) -> list[Scalar]:
 
 def l1(parameters: Iterable[Number], strength: float = 1.0) -> Scalar:
     """strength * sum of |p|."""
-    return strength * ops.total([abs(p) for p in expect.listed("l1", parameters)])
+    return strength * ops.total([ops.abs_(p) for p in expect.listed("l1", parameters)])
 
 
 def l2(parameters: Iterable[Number], strength: float = 1.0) -> Scalar:
