@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Compiled", "jit"]
 
 
-def jit(function: Callable[..., Any], strict: bool = False) -> Compiled:
+def jit(function: Callable[..., Any], strict: bool = False, check: bool = True) -> Compiled:
     """Compiles a function of ONE example: its arguments are numbers or lists of numbers (also nested),
     its result is a Value or lists of Values.
 
@@ -48,7 +48,7 @@ def jit(function: Callable[..., Any], strict: bool = False) -> Compiled:
     native.host()
     from .compiled import Compiled
 
-    return Compiled(function, strict)
+    return Compiled(function, strict, check)
 
 
 def __getattr__(name: str) -> Any:

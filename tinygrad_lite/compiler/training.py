@@ -6,13 +6,12 @@ from collections.abc import Callable
 from typing import cast
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from ..engine import Value, anomaly_active
 from ..mistakes import not_a_loss
 from ..ops import Op
 from ..optim import Optimizer
-from . import native
+from . import native, trust
 from .batches import batch_of, blame, check_preconditions
 from .computation import Computation, Update
 from .steps import AT, EPOCHS, LOSS, PLACES, RUNNING, SEEN, STEPS, STILL, StepProgram
@@ -32,14 +31,16 @@ class Trainer:
         self,
         loss: Callable[..., object],
         opt: Optimizer,
-        X: ArrayLike,
-        y: ArrayLike,
+        X: object,
+        y: object,
         batch: int,
         seed: int,
         penalty: Callable[[], object] | None,
         tol: float | None,
+        check: bool = True,
     ) -> None:
         self.examples = batch_of([X, y])
+        self.live = not all(isinstance(given, list) for given in self.examples.given)  # an array is read anew
         self.loss, self.opt, self.batch, self.tol = loss, opt, batch, tol
         self.traced = trace(loss, self.examples.shapes)
         if isinstance(self.traced.structure, list):
@@ -62,6 +63,33 @@ class Trainer:
         self.progress = np.zeros(PLACES)
         self.ahead = False  # have steps been made that the Values do not show yet?
         self.pull()
+        if check:
+            self._check(loss, penalty)
+
+    def _check(self, loss: Callable[..., object], penalty: Callable[[], object] | None) -> None:
+        """ValueError where native code computes another loss, gradient or step than the engine. See trust.py."""
+        program = self.program()
+        numbers = np.array([v.data for v in self.values])
+
+        def native(i: int) -> Array:
+            return program(self.rows, np.array([i]), 1.0, numbers)
+
+        def engine(*example: object) -> Number:
+            value = cast(Value, loss(*example))
+            return value if penalty is None else value + cast(Value, penalty())
+
+        at = trust.places(self.examples.n, len(self.traced.inputs) + len(self.values))
+        trust.check_examples("the loss", self.examples.given, at, engine, native, self.values)
+        opt, k = self.opt, len(self.opt.params)
+        before = [(p.data, *state) for p, state in zip(opt.params, opt.state)]
+        kept = [a.copy() for a in (self.parameters, self.state, self.order, self.random, self.progress)]
+        status, _ = self.run(np.full(1, opt.lr))
+        if status == RUNNING and self.gradients is not None:
+            after = self.news.reshape(1 + opt.state_size, self.padded)[:, :k].T
+            trust.check_update(opt, before, self.gradients.tolist(), after)
+        for array, old in zip((self.parameters, self.state, self.order, self.random, self.progress), kept):
+            array[:] = old
+        self.ahead, self.gradients = False, None
 
     def _order_places(self) -> None:
         """Placeholders in the order of opt.params, then of what else the loss uses."""
@@ -97,6 +125,8 @@ class Trainer:
     def pull(self) -> None:
         """Reads parameters and optimiser state from their Values; what a callback set in the optimiser is compiled."""
         opt, k = self.opt, len(self.opt.params)
+        if self.live:
+            self.rows[:] = batch_of(self.examples.given).rows(self.rows.shape[1])
         if _settings(opt) != self._settings:
             self._settings = _settings(opt)
             self._programs.clear()
@@ -163,9 +193,10 @@ class Trainer:
         return int(status[0]), losses[: int(self.progress[EPOCHS])].tolist()
 
 
-def _settings(opt: Optimizer) -> dict[str, float]:
+def _settings(opt: Optimizer) -> dict[str, str]:
     """What `update` may read, beside its arguments, as momentum and weight_decay."""
-    return {name: x for name, x in vars(opt).items() if isinstance(x, (int, float)) and name not in ("_lr", "t")}
+    own = {"_lr", "t", "params", "state", "last_step"}
+    return {name: repr(x) for name, x in vars(opt).items() if name not in own}
 
 
 def _on_places(traced: Trace, joined: dict[Value, Tracer]) -> Number:
