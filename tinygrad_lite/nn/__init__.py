@@ -9,10 +9,7 @@ from .initialisers import INITS, Init
 from .layers import MLP, Layer, Neuron
 from .losses import accuracy, bce_with_logits, cross_entropy, half_squared_error, hinge, l1, l2, mse, softmax
 from .module import Module
-from .module import _walk as _walk
 from .tensors import flat, shape
-
-_flat = flat  # and _walk: for doctor.py
 
 __all__ = [
     "ACTIVATIONS", "INITS", "MLP", "Activation", "Init", "Layer", "Module", "Neuron",

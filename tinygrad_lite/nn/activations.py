@@ -19,8 +19,7 @@ def linear(z: N) -> N:
 
 def silu(z: N) -> N:
     """z * sigmoid(z) (Hendrycks and Gimpel 2016)."""
-    share: N = ops.sigmoid(z)
-    return z * share
+    return z * ops.sigmoid(z)
 
 
 # methods of Value where there are some: they skip the detour through Op.__call__

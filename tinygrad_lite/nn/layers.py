@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import expect
-from ..engine import Value, affine
+from ..engine import Number, Value, affine
 from ..ops import dot
 from .activations import Activation, activation_function, activation_name
 from .initialisers import Init, Seed, generator, initialiser
 from .module import Module
-from .tensors import Number, Tensor
+from .tensors import Tensor
 
 
 class Neuron(Module):
@@ -38,7 +38,7 @@ class Neuron(Module):
     ) -> None:  # fmt: skip
         nin, rng, weight = expect.whole("nin", nin, of="inputs"), generator(seed), initialiser(init)
         self.activation = activation if nonlin else "linear"
-        self.phi = self._phi = activation_function(self.activation)  # _phi: for doctor.py
+        self.phi = activation_function(self.activation)
         self.w = [Value(weight(nin, nout, rng)) for _ in range(nin)]
         self.b = Value(0.0)
 

@@ -9,8 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .. import expect, ops
-from ..engine import Value
-from .tensors import Number
+from ..engine import Number, Value
 
 Numbers = Number | Sequence[Number]
 Scalar = Value | Any  # of any Value a Value, else a float: of a union of both, each use would have to ask which
@@ -63,14 +62,14 @@ def cross_entropy(zs: Iterable[Number], k: Number) -> Scalar:
 
 def softmax(zs: Iterable[Number]) -> list[Scalar]:
     """exp(z) / sum of exp, for each z: positive, sums to 1, and safe where exp(z) overflows."""
-    zs = expect.scores("softmax", zs)
-    log_sum = ops.logsumexp(zs)
-    return [ops.exp(z - log_sum) for z in zs]
+    scores = expect.scores("softmax", zs)
+    log_sum = ops.logsumexp(scores)
+    return [ops.exp(z - log_sum) for z in scores]
 
 
 def l1(parameters: Iterable[Number], strength: float = 1.0) -> Scalar:
     """strength * sum of |p|."""
-    return strength * ops.total([abs(p) for p in expect.listed("l1", parameters)])
+    return strength * ops.total([ops.abs_(p) for p in expect.listed("l1", parameters)])
 
 
 def l2(parameters: Iterable[Number], strength: float = 1.0) -> Scalar:
