@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tinygrad_lite import TrainingWarning, Value, exp, nn, ops, optim, sqrt
-from tinygrad_lite.optim import SGD, Adam, AdamW, Optimizer, WeightAverage, schedules
+from tinygrad_lite.optim import SGD, Adam, AdamW, Optimizer, RMSprop, WeightAverage, schedules
 
 START = [1.0, -2.0, 0.5, 3.0, -0.1]
 
@@ -84,6 +84,20 @@ def adam_rule(lr=0.001, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, decouple
     return rule
 
 
+def rmsprop_rule(lr=0.01, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.0, centered=False):
+    """Sums over all past gradients, too."""
+
+    def rule(w, g, t, memory):
+        g += weight_decay * w
+        past = memory.setdefault("g", [])
+        past.append(g)
+        m, v = ((1.0 - alpha) * math.fsum(alpha ** (t - s) * g**k for s, g in enumerate(past, 1)) for k in (1, 2))
+        move = memory["v"] = momentum * memory.get("v", 0.0) + g / (math.sqrt(v - m * m if centered else v) + eps)
+        return w - lr * move
+
+    return rule
+
+
 class Record(NamedTuple):
     """What the tests know of an optimiser, which is then held against its formula, PyTorch and the compiled loop."""
 
@@ -98,6 +112,13 @@ SGD_OPTIONS = [
 ]
 RECORDS = {
     SGD: Record(sgd_rule, [{"lr": 0.1, **options} for options in SGD_OPTIONS]),
+    RMSprop: Record(
+        rmsprop_rule,
+        [
+            {}, {"alpha": 0.0, "eps": 0.1}, {"lr": 0.1, "momentum": 0.9}, {"lr": 0.02, "centered": True},
+            {"lr": 0.02, "alpha": 0.9, "eps": 0.01, "weight_decay": 0.1, "momentum": 0.5, "centered": True},
+        ],
+    ),
     Adam: Record(
         adam_rule,
         [
@@ -173,6 +194,17 @@ def test_twenty_steps_are_pytorchs(kind, options):
         theirs.step()
         expected.append(tensor.tolist())
     assert flat(trajectory(kind(fresh(), **options), 20)) == pytest.approx(flat(expected), rel=1e-12, abs=1e-12)
+
+
+def test_a_gradient_that_never_changes_has_no_variance_below_zero():
+    g = 1.595353151871974  # the mean of g^2, as rounded, is below the square of the mean of g
+    opt = RMSprop([Value(0.0)], alpha=0.5, centered=True)
+    for _ in range(200):
+        opt.params[0].grad = g
+        opt.step()  # refused, if it were nan
+    ((square, mean),) = opt.state
+    assert square - mean * mean < 0.0
+    assert (square, mean) == pytest.approx((g * g, g), rel=1e-15)
 
 
 @pytest.mark.parametrize("gamma", [0.1, 0.5, 0.9])
@@ -363,6 +395,10 @@ def test_what_is_no_list_is_refused_with_what_to_write(kind, one, hint):
         (lambda ps: Adam(ps, betas=(1.0, 0.9)), ValueError, r"betas\[0\] must be at least 0 and below 1, got 1.0"),
         (lambda ps: Adam(ps, betas=(1.5, 0.9)), ValueError, r"betas\[0\] must be at least 0 and below 1, got 1.5"),
         (lambda ps: AdamW(ps, betas=(0.9, -0.1)), ValueError, r"betas\[1\] must be at least 0 and below 1, got -0.1"),
+        (lambda ps: RMSprop(ps, alpha=1.0), ValueError, "alpha must be at least 0 and below 1, got 1.0"),
+        (lambda ps: RMSprop(ps, eps=-1e-8), ValueError, "eps must be a finite number of at least 0, got -1e-08"),
+        (lambda ps: RMSprop(ps, momentum=-1), ValueError, "momentum must be a finite number of at least 0, got -1"),
+        (lambda ps: RMSprop(ps, weight_decay=-1), ValueError, "weight_decay must be a finite number of at least 0"),
         (lambda ps: Adam(ps, eps=-1e-8), ValueError, "eps must be a finite number of at least 0, got -1e-08"),
         (
             lambda ps: Adam(ps, weight_decay=-1),
