@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tinygrad_lite import TrainingWarning, Value, exp, nn, ops, optim, sqrt
-from tinygrad_lite.optim import SGD, Adam, AdamW, Optimizer, RMSprop, WeightAverage, schedules
+from tinygrad_lite import TrainingWarning, Value, exp, nn, ops, optim
+from tinygrad_lite.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop, WeightAverage, schedules
 
 START = [1.0, -2.0, 0.5, 3.0, -0.1]
 
@@ -84,6 +84,16 @@ def adam_rule(lr=0.001, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, decouple
     return rule
 
 
+def adagrad_rule(lr=0.01, weight_decay=0.0, eps=1e-10):
+    def rule(w, g, t, memory):
+        g += weight_decay * w
+        past = memory.setdefault("g", [])
+        past.append(g)
+        return w - lr * g / (math.hypot(*past) + eps)
+
+    return rule
+
+
 def rmsprop_rule(lr=0.01, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.0, centered=False):
     """Sums over all past gradients, too."""
 
@@ -112,6 +122,7 @@ SGD_OPTIONS = [
 ]
 RECORDS = {
     SGD: Record(sgd_rule, [{"lr": 0.1, **options} for options in SGD_OPTIONS]),
+    Adagrad: Record(adagrad_rule, [{}, {"lr": 0.1}, {"lr": 0.1, "weight_decay": 0.1, "eps": 0.01}]),
     RMSprop: Record(
         rmsprop_rule,
         [
@@ -287,14 +298,14 @@ class SignDescent(Optimizer):
         return (p - lr * ops.sign(g),)
 
 
-class AdaGrad(Optimizer):
-    """Duchi, Hazan and Singer 2011."""
+class ByLargest(Optimizer):
+    """Steps scaled by the largest gradient so far."""
 
     state_size = 1
 
-    def update(self, p, g, lr, t, squares):
-        squares = squares + g * g
-        return p - lr * g / (sqrt(squares) + 1e-10), squares
+    def update(self, p, g, lr, t, largest):
+        largest = ops.maximum(largest, abs(g))
+        return p - lr * g / largest, largest
 
 
 class Warm(Optimizer):
@@ -302,16 +313,16 @@ class Warm(Optimizer):
         return (p - lr * (1.0 - exp(-t)) * g,)
 
 
-def adagrad_rule(w, g, t, memory):
-    memory["s"] = memory.get("s", 0.0) + g * g
-    return w - 0.1 * g / (math.sqrt(memory["s"]) + 1e-10)
+def largest_rule(w, g, t, memory):
+    memory["s"] = max(memory.get("s", 0.0), abs(g))
+    return w - 0.1 * g / memory["s"]
 
 
 @pytest.mark.parametrize(
     ("kind", "rule"),
     [
         (SignDescent, lambda w, g, t, memory: w - 0.1 * math.copysign(1.0, g)),
-        (AdaGrad, adagrad_rule),
+        (ByLargest, largest_rule),
         (Warm, lambda w, g, t, memory: w - 0.1 * (1.0 - math.exp(-t)) * g),
     ],
 )
@@ -395,6 +406,8 @@ def test_what_is_no_list_is_refused_with_what_to_write(kind, one, hint):
         (lambda ps: Adam(ps, betas=(1.0, 0.9)), ValueError, r"betas\[0\] must be at least 0 and below 1, got 1.0"),
         (lambda ps: Adam(ps, betas=(1.5, 0.9)), ValueError, r"betas\[0\] must be at least 0 and below 1, got 1.5"),
         (lambda ps: AdamW(ps, betas=(0.9, -0.1)), ValueError, r"betas\[1\] must be at least 0 and below 1, got -0.1"),
+        (lambda ps: Adagrad(ps, eps=-1e-8), ValueError, "eps must be a finite number of at least 0, got -1e-08"),
+        (lambda ps: Adagrad(ps, weight_decay=-1), ValueError, "weight_decay must be a finite number of at least 0"),
         (lambda ps: RMSprop(ps, alpha=1.0), ValueError, "alpha must be at least 0 and below 1, got 1.0"),
         (lambda ps: RMSprop(ps, eps=-1e-8), ValueError, "eps must be a finite number of at least 0, got -1e-08"),
         (lambda ps: RMSprop(ps, momentum=-1), ValueError, "momentum must be a finite number of at least 0, got -1"),
@@ -424,7 +437,7 @@ def everything(opt):
 
 
 @pytest.mark.parametrize("grad", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("kind", [*RECORDS, lambda ps, lr: SGD(ps, lr, momentum=0.9), AdaGrad])
+@pytest.mark.parametrize("kind", [*RECORDS, lambda ps, lr: SGD(ps, lr, momentum=0.9), ByLargest])
 def test_a_gradient_that_is_not_finite_moves_nothing(kind, grad):
     opt = kind([Value(1.0), Value(2.0, label="bias of layer 1"), Value(3.0)], lr=0.1)
     trajectory(opt, 3)
@@ -501,7 +514,7 @@ def test_a_warning_names_three_parameters_and_counts_the_rest(unreached, named):
 KINDS = [
     *((kind, options) for kind, options in OPTIONS),
     (SGD, {"lr": 0.1, "momentum": 0.9, "average_gradients": 3}),
-    (AdaGrad, {"lr": 0.1}),
+    (ByLargest, {"lr": 0.1}),
     (SignDescent, {"lr": 0.1}),
 ]
 

@@ -9,6 +9,6 @@ from ..mistakes import PATIENCE
 from . import schedules
 from .averages import WeightAverage
 from .optimizer import Optimizer
-from .rules import SGD, Adam, AdamW, RMSprop
+from .rules import SGD, Adagrad, Adam, AdamW, RMSprop
 
-__all__ = ["PATIENCE", "SGD", "Adam", "AdamW", "Optimizer", "RMSprop", "WeightAverage", "schedules"]
+__all__ = ["PATIENCE", "SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "WeightAverage", "schedules"]

@@ -54,6 +54,31 @@ class SGD(Optimizer):
         return (p - lr * move, v, *before)
 
 
+class Adagrad(Optimizer):
+    """Steps of lr g / sqrt(sum of all g^2 so far), smaller and smaller (Duchi, Hazan and Singer 2011).
+
+    Parameters
+    ----------
+    weight_decay : adds weight_decay * w to the gradient.
+    eps : added to the root, against a division by 0.
+    """
+
+    state_size = 1
+
+    def __init__(
+        self, params: Iterable[Value], lr: float = 0.01, weight_decay: float = 0.0, eps: float = 1e-10
+    ) -> None:
+        self.weight_decay = expect.not_negative("weight_decay", weight_decay)
+        self.eps = expect.not_negative("eps", eps)
+        super().__init__(params, lr)
+
+    def update(self, p: Number, g: Number, lr: Number, t: Number, *state: Number) -> tuple[Number, ...]:
+        if self.weight_decay:
+            g = g + self.weight_decay * p
+        squares = state[0] + g * g
+        return p - lr * g / (ops.sqrt(squares) + self.eps), squares
+
+
 class RMSprop(Optimizer):
     """Steps scaled by a running mean of g^2 (Tieleman and Hinton 2012), in PyTorch's form.
 
