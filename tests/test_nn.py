@@ -796,6 +796,22 @@ LOSSES = {
         lambda s, k: nn.half_squared_error(s, TARGETS),
         lambda torch, s, k: 0.5 * ((s - torch.tensor(TARGETS, dtype=torch.float64)) ** 2).sum(),
     ),
+    "huber": Loss(
+        [
+            ("inside", lambda f: nn.huber(f, 2.0), [1.5], 0.125, [-0.5]),
+            ("beyond", lambda f: nn.huber(f, 2.0), [-1.0], 2.5, [-1.0]),
+            ("at the corner", lambda f: nn.huber(f, 2.0), [3.0], 0.5, [1.0]),
+            ("delta 1/2", lambda f: nn.huber(f, 2.0, delta=0.5), [4.0], 0.875, [0.5]),
+            ("lists", lambda f, g: nn.huber([f, g], [1.0, 5.0]), [1.5, 1.0], 1.8125, [0.25, -0.5]),
+            ("Values", nn.huber, [5.0, 2.0, 0.5], 1.375, [0.5, -0.5, 2.5]),
+            ("an infinite residual", lambda f: nn.huber(f, 2.0), [math.inf], math.inf, [1.0]),
+        ],
+        lambda s, k: nn.huber(s, TARGETS, delta=k + 0.5),
+        lambda torch, s, k: torch.nn.functional.huber_loss(
+            s, torch.tensor(TARGETS, dtype=torch.float64), delta=float(k) + 0.5
+        ),
+        classes=2,
+    ),
     "hinge": Loss(
         [
             ("inside", lambda s: nn.hinge(s, 1), [0.25], 0.75, [-1.0]),
@@ -985,6 +1001,13 @@ def test_softmax_is_positive_and_sums_to_one(zs):
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
+        (lambda s: nn.huber(s, 1.0, delta=0.0), ValueError, "huber expects delta as a finite number above 0, got 0"),
+        (
+            lambda s: nn.huber(s, 1.0, delta=math.inf),
+            ValueError,
+            "huber expects delta as a finite number above 0, got inf",
+        ),
+        (lambda s: nn.huber([s, s], [1.0]), ValueError, "huber expects two numbers, or two lists of one length"),
         (lambda s: nn.hinge(s, 0), ValueError, r"class y as -1 or 1, got 0; for labels 0 and 1 write 2 \* y - 1"),
         (lambda s: nn.hinge(s, 2), ValueError, "class y as -1 or 1, got 2"),
         (lambda s: nn.hinge(s, math.nan), ValueError, "class y as -1 or 1, got nan"),

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tinygrad_lite import TrainingWarning, Value, exp, nn, ops, optim, sqrt
-from tinygrad_lite.optim import SGD, Adam, AdamW, Optimizer, WeightAverage, schedules
+from tinygrad_lite import TrainingWarning, Value, exp, nn, ops, optim
+from tinygrad_lite.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop, WeightAverage, schedules
 
 START = [1.0, -2.0, 0.5, 3.0, -0.1]
 
@@ -84,6 +84,30 @@ def adam_rule(lr=0.001, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, decouple
     return rule
 
 
+def adagrad_rule(lr=0.01, weight_decay=0.0, eps=1e-10):
+    def rule(w, g, t, memory):
+        g += weight_decay * w
+        past = memory.setdefault("g", [])
+        past.append(g)
+        return w - lr * g / (math.hypot(*past) + eps)
+
+    return rule
+
+
+def rmsprop_rule(lr=0.01, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.0, centered=False):
+    """Sums over all past gradients, too."""
+
+    def rule(w, g, t, memory):
+        g += weight_decay * w
+        past = memory.setdefault("g", [])
+        past.append(g)
+        m, v = ((1.0 - alpha) * math.fsum(alpha ** (t - s) * g**k for s, g in enumerate(past, 1)) for k in (1, 2))
+        move = memory["v"] = momentum * memory.get("v", 0.0) + g / (math.sqrt(v - m * m if centered else v) + eps)
+        return w - lr * move
+
+    return rule
+
+
 class Record(NamedTuple):
     """What the tests know of an optimiser, which is then held against its formula, PyTorch and the compiled loop."""
 
@@ -98,6 +122,14 @@ SGD_OPTIONS = [
 ]
 RECORDS = {
     SGD: Record(sgd_rule, [{"lr": 0.1, **options} for options in SGD_OPTIONS]),
+    Adagrad: Record(adagrad_rule, [{}, {"lr": 0.1}, {"lr": 0.1, "weight_decay": 0.1, "eps": 0.01}]),
+    RMSprop: Record(
+        rmsprop_rule,
+        [
+            {}, {"alpha": 0.0, "eps": 0.1}, {"lr": 0.1, "momentum": 0.9}, {"lr": 0.02, "centered": True},
+            {"lr": 0.02, "alpha": 0.9, "eps": 0.01, "weight_decay": 0.1, "momentum": 0.5, "centered": True},
+        ],
+    ),
     Adam: Record(
         adam_rule,
         [
@@ -173,6 +205,17 @@ def test_twenty_steps_are_pytorchs(kind, options):
         theirs.step()
         expected.append(tensor.tolist())
     assert flat(trajectory(kind(fresh(), **options), 20)) == pytest.approx(flat(expected), rel=1e-12, abs=1e-12)
+
+
+def test_a_gradient_that_never_changes_has_no_variance_below_zero():
+    g = 1.595353151871974  # the mean of g^2, as rounded, is below the square of the mean of g
+    opt = RMSprop([Value(0.0)], alpha=0.5, centered=True)
+    for _ in range(200):
+        opt.params[0].grad = g
+        opt.step()  # refused, if it were nan
+    ((square, mean),) = opt.state
+    assert square - mean * mean < 0.0
+    assert (square, mean) == pytest.approx((g * g, g), rel=1e-15)
 
 
 @pytest.mark.parametrize("gamma", [0.1, 0.5, 0.9])
@@ -255,14 +298,14 @@ class SignDescent(Optimizer):
         return (p - lr * ops.sign(g),)
 
 
-class AdaGrad(Optimizer):
-    """Duchi, Hazan and Singer 2011."""
+class ByLargest(Optimizer):
+    """Steps scaled by the largest gradient so far."""
 
     state_size = 1
 
-    def update(self, p, g, lr, t, squares):
-        squares = squares + g * g
-        return p - lr * g / (sqrt(squares) + 1e-10), squares
+    def update(self, p, g, lr, t, largest):
+        largest = ops.maximum(largest, abs(g))
+        return p - lr * g / largest, largest
 
 
 class Warm(Optimizer):
@@ -270,16 +313,16 @@ class Warm(Optimizer):
         return (p - lr * (1.0 - exp(-t)) * g,)
 
 
-def adagrad_rule(w, g, t, memory):
-    memory["s"] = memory.get("s", 0.0) + g * g
-    return w - 0.1 * g / (math.sqrt(memory["s"]) + 1e-10)
+def largest_rule(w, g, t, memory):
+    memory["s"] = max(memory.get("s", 0.0), abs(g))
+    return w - 0.1 * g / memory["s"]
 
 
 @pytest.mark.parametrize(
     ("kind", "rule"),
     [
         (SignDescent, lambda w, g, t, memory: w - 0.1 * math.copysign(1.0, g)),
-        (AdaGrad, adagrad_rule),
+        (ByLargest, largest_rule),
         (Warm, lambda w, g, t, memory: w - 0.1 * (1.0 - math.exp(-t)) * g),
     ],
 )
@@ -363,6 +406,12 @@ def test_what_is_no_list_is_refused_with_what_to_write(kind, one, hint):
         (lambda ps: Adam(ps, betas=(1.0, 0.9)), ValueError, r"betas\[0\] must be at least 0 and below 1, got 1.0"),
         (lambda ps: Adam(ps, betas=(1.5, 0.9)), ValueError, r"betas\[0\] must be at least 0 and below 1, got 1.5"),
         (lambda ps: AdamW(ps, betas=(0.9, -0.1)), ValueError, r"betas\[1\] must be at least 0 and below 1, got -0.1"),
+        (lambda ps: Adagrad(ps, eps=-1e-8), ValueError, "eps must be a finite number of at least 0, got -1e-08"),
+        (lambda ps: Adagrad(ps, weight_decay=-1), ValueError, "weight_decay must be a finite number of at least 0"),
+        (lambda ps: RMSprop(ps, alpha=1.0), ValueError, "alpha must be at least 0 and below 1, got 1.0"),
+        (lambda ps: RMSprop(ps, eps=-1e-8), ValueError, "eps must be a finite number of at least 0, got -1e-08"),
+        (lambda ps: RMSprop(ps, momentum=-1), ValueError, "momentum must be a finite number of at least 0, got -1"),
+        (lambda ps: RMSprop(ps, weight_decay=-1), ValueError, "weight_decay must be a finite number of at least 0"),
         (lambda ps: Adam(ps, eps=-1e-8), ValueError, "eps must be a finite number of at least 0, got -1e-08"),
         (
             lambda ps: Adam(ps, weight_decay=-1),
@@ -388,7 +437,7 @@ def everything(opt):
 
 
 @pytest.mark.parametrize("grad", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("kind", [*RECORDS, lambda ps, lr: SGD(ps, lr, momentum=0.9), AdaGrad])
+@pytest.mark.parametrize("kind", [*RECORDS, lambda ps, lr: SGD(ps, lr, momentum=0.9), ByLargest])
 def test_a_gradient_that_is_not_finite_moves_nothing(kind, grad):
     opt = kind([Value(1.0), Value(2.0, label="bias of layer 1"), Value(3.0)], lr=0.1)
     trajectory(opt, 3)
@@ -465,7 +514,7 @@ def test_a_warning_names_three_parameters_and_counts_the_rest(unreached, named):
 KINDS = [
     *((kind, options) for kind, options in OPTIONS),
     (SGD, {"lr": 0.1, "momentum": 0.9, "average_gradients": 3}),
-    (AdaGrad, {"lr": 0.1}),
+    (ByLargest, {"lr": 0.1}),
     (SignDescent, {"lr": 0.1}),
 ]
 

@@ -88,8 +88,9 @@ def both_agree(rel=1e-9, **options):
 @pytest.mark.parametrize("kind", RECORDS, ids=lambda kind: kind.__name__)
 def test_every_optimiser_of_the_package_follows_the_eager_path(kind):
     options = {"lr": 0.05} | RECORDS[kind].options[-1]
-    (history,) = both_agree(make_optimizer=lambda ps: kind(ps, **options))
-    assert history.steps == 100 and history.loss[-1] < history.loss[0]
+    # 30 steps: where a gradient is near 0, its rounding decides which way a scaled step goes, and grows from there
+    (history,) = both_agree(make_optimizer=lambda ps: kind(ps, **options), epochs=10, batch_size=8)
+    assert history.steps == 30 and history.loss[-1] < history.loss[0]
 
 
 @pytest.mark.parametrize("make_optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)

@@ -7,12 +7,12 @@ losses.py   of one example            module.py, tensors.py             paramete
 from .activations import ACTIVATIONS, Activation, activation_name, linear, silu
 from .initialisers import INITS, Init
 from .layers import MLP, Layer, Neuron
-from .losses import accuracy, bce_with_logits, cross_entropy, half_squared_error, hinge, l1, l2, mse, softmax
+from .losses import accuracy, bce_with_logits, cross_entropy, half_squared_error, hinge, huber, l1, l2, mse, softmax
 from .module import Module
 from .tensors import flat, shape
 
 __all__ = [
     "ACTIVATIONS", "INITS", "MLP", "Activation", "Init", "Layer", "Module", "Neuron",
-    "accuracy", "activation_name", "bce_with_logits", "cross_entropy", "flat", "half_squared_error", "hinge", "l1",
-    "l2", "linear", "mse", "shape", "silu", "softmax",
+    "accuracy", "activation_name", "bce_with_logits", "cross_entropy", "flat", "half_squared_error", "hinge", "huber",
+    "l1", "l2", "linear", "mse", "shape", "silu", "softmax",
 ]  # fmt: skip

@@ -5,6 +5,7 @@ Numbers give a number; any Value among them gives a Value.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -25,6 +26,21 @@ def half_squared_error(prediction: Numbers, target: Numbers) -> Scalar:
     """1/2 (f - y)^2, whose derivative is f - y; for lists, the sum of it (lectures 001 and 003)."""
     terms = [0.5 * (f - y) ** 2 for f, y in expect.matched("half_squared_error", prediction, target)]
     return terms[0] if len(terms) == 1 else ops.total(terms)
+
+
+def huber(prediction: Numbers, target: Numbers, delta: Number = 1.0) -> Scalar:
+    """1/2 r^2 of a residual r = f - y up to delta, delta (|r| - delta/2) beyond: outliers pull no harder than delta
+    (Huber 1964). For two lists of one length, the mean of it over their entries.
+
+    >>> huber(0.5, 0.0), huber(-3.0, 0.0)
+    (0.125, 2.5)
+    """
+    message = "huber expects delta as a finite number above 0, got {:g}".format
+    delta = expect.demand("delta", delta, lambda delta: 0.0 < delta < math.inf, message)
+    residuals = [f - y for f, y in expect.matched("huber", prediction, target)]
+    slopes = [ops.clip(r, -delta, delta) for r in residuals]
+    terms = [slope * (r - 0.5 * slope) for r, slope in zip(residuals, slopes)]
+    return terms[0] if len(terms) == 1 else ops.mean(terms)
 
 
 def hinge(score: Number, y: Number) -> Scalar:

@@ -1,7 +1,7 @@
 """Gradient descent and its relatives.
 
-rules.py       SGD, Adam, AdamW      schedules.py   learning rates over time
-optimizer.py   what they share       averages.py    WeightAverage
+rules.py       SGD and its relatives      schedules.py   learning rates over time
+optimizer.py   what they share            averages.py    WeightAverage
 safety.py      what `step` refuses
 """
 
@@ -9,6 +9,6 @@ from ..mistakes import PATIENCE
 from . import schedules
 from .averages import WeightAverage
 from .optimizer import Optimizer
-from .rules import SGD, Adam, AdamW
+from .rules import SGD, Adagrad, Adam, AdamW, RMSprop
 
-__all__ = ["PATIENCE", "SGD", "Adam", "AdamW", "Optimizer", "WeightAverage", "schedules"]
+__all__ = ["PATIENCE", "SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "WeightAverage", "schedules"]
