@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..engine import Value, anomaly_active, no_grad_active
+from ..nn.tensors import flat
 from ..op import Op, as_float
 from . import native, trust
 from .batches import Batch, batch_of, blame, check_preconditions
 from .program import Program, Stats, cached_program
-from .trace import Array, Shape, Structure, Trace, Tracer, flatten, kind_of, trace
+from .trace import Array, Shape, Structure, Trace, Tracer, kind_of, trace
 
 Nested: TypeAlias = "Value | list[Nested]"
 
@@ -144,8 +145,10 @@ class Compiled:
             trust.check_examples(self.__name__, batch.given, at, partial(self._result, k), native, traced.captured)
         self._checked.add((batch.shapes, "sum"))
 
-    def _result(self, k: int, *arguments: object) -> Value:
-        return flatten(self._function(*arguments), self._function)[0][k]
+    def _result(self, k: int, *arguments: object) -> Value | float:
+        """The k-th result of the engine, a number where no parameter takes part."""
+        results: list[Value | float] = list(flat(self._function(*arguments)))
+        return results[k]
 
     def __copy__(self) -> Compiled:
         return Compiled(self._function, self.strict, self.check)

@@ -57,7 +57,7 @@ _budget = Budget()
 def tracing() -> Iterator[None]:
     """Every operation of this thread records a Tracer. MemoryError where the graph is too large to compile."""
     _budget.left = _budget.most
-    with engine.recording(Tracer), _no_handlers():
+    with _no_handlers(), engine.recording(Tracer):
         yield
 
 
