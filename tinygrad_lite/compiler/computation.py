@@ -150,7 +150,8 @@ class Update:
             if not isinstance(found, (tuple, list)) or len(found) != 1 + size:
                 got = f"{len(found)} numbers" if isinstance(found, (tuple, list)) else repr(found)
                 raise ValueError(
-                    f"{name}.update must return a tuple of the parameter and {size} numbers of state (state_size), got {got}"
+                    f"{name}.update must return a tuple of the parameter and {size} numbers of state (state_size), "
+                    f"got {got}"
                 )
             return [x if isinstance(x, Value) else Value(x) for x in found]
 

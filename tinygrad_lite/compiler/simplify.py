@@ -110,8 +110,8 @@ class Terms:
                 found = called(op.value, inputs)
             except TypeError as error:
                 raise NotImplementedError(
-                    f"jit cannot compile {op.name}: its value is not made of operations of the table ({error}). Write it "
-                    "with them, or add a record to ops.py and a row to compiler/lowerings.py"
+                    f"jit cannot compile {op.name}: its value is not made of operations of the table ({error}). Write "
+                    "it with them, or add a record to ops.py and a row to compiler/lowerings.py"
                 ) from None
         if not isinstance(found, (Value, int, float)):
             raise NotImplementedError(f"jit cannot compile {op.name}: its value returns {found!r}, not a number")

@@ -178,9 +178,9 @@ class Tracer(Value):
         return f"Tracer({self.op.name})" if self.op else f"Tracer(leaf {self.index})"
 
     def __str__(self) -> str:
-        if not _budget.watching:
-            return repr(self)
-        self._refuse("its text was asked for (str, print, an f-string)", "print outside the function")
+        if _budget.watching:
+            self._refuse("its text was asked for (str, print, an f-string)", "print outside the function")
+        return repr(self)
 
     def __format__(self, spec: str) -> str:
         return format(str(self), spec)
@@ -240,9 +240,9 @@ def called(function: Callable[..., object], arguments: Sequence[object]) -> obje
         if error is _budget.refused or in_package(innermost):
             raise
         raise TypeError(
-            f"{_name(function)} cannot be compiled: {type(error).__name__}: {error}, at {line_of(innermost, line)}. It is "
-            "run once for all examples, on placeholders for their numbers: write it with arithmetic and the functions of "
-            "tinygrad_lite, where(condition, a, b) for a branch, pick(k, numbers) for a look-up"
+            f"{_name(function)} cannot be compiled: {type(error).__name__}: {error}, at {line_of(innermost, line)}. It "
+            "is run once for all examples, on placeholders for their numbers: write it with arithmetic and the functions "
+            "of tinygrad_lite, where(condition, a, b) for a branch, pick(k, numbers) for a look-up"
         ) from error
     finally:
         _budget.watching = before

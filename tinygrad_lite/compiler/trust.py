@@ -81,8 +81,8 @@ def check_examples(
         told = difference(function(*[argument[i] for argument in examples]), found[0], wrt, found[1:])
         if told:
             raise ValueError(
-                f"{name} does something else with placeholders than with numbers: for example {i} {told}. Look for what asks "
-                "an argument for its type, or changes from call to call; check=False switches this comparison off"
+                f"{name} does something else with placeholders than with numbers: for example {i} {told}. Look for what "
+                "asks an argument for its type, or changes from call to call; check=False switches this comparison off"
             )
 
 
@@ -100,6 +100,6 @@ def check_update(opt: Optimizer, before: Sequence[tuple[float, ...]], gradient: 
         ):
             raise ValueError(
                 f"{type(opt).__name__}.update does something else with placeholders than with numbers: parameter {i} "
-                f"becomes {expected[0]!r} in the engine, {after[i].tolist()[0]!r} in native code; check=False switches this "
-                "comparison off"
+                f"becomes {expected[0]!r} in the engine, {after[i].tolist()[0]!r} in native code; check=False switches "
+                "this comparison off"
             )
