@@ -8,6 +8,7 @@ refused by name. NumPy is imported only where something of its kind comes in.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from numbers import Real
 from typing import Any, NoReturn, TypeAlias
 
@@ -117,10 +118,8 @@ def _real(X: Any, name: str) -> Array:
 
     array = np.asarray(X)
     if array.dtype.kind == "O" and hasattr(X, "isna"):  # pandas' numbers with a place for NA
-        try:
+        with suppress(TypeError, ValueError):
             array = X.to_numpy(dtype=float, na_value=np.nan) if X.dtype != object else array
-        except (TypeError, ValueError):
-            pass
     if array.dtype.kind not in "biuf":
         kind = {"c": "complex numbers", "M": "dates", "m": "times", "U": "texts", "S": "texts", "T": "texts"}.get(
             array.dtype.kind, "objects"

@@ -7,7 +7,7 @@ language instead. All draw the same picture in the same colours, those of the ta
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 Kind = Literal["value", "parameter", "constant", "operation", "part"]
 Role = Literal["label", "data", "grad", "symbol", "constant", "title", "output", "size", "derivative"]
@@ -32,14 +32,8 @@ BOXES: dict[Kind, Style] = {
 }
 INK = "#1b2733"
 TEXTS: dict[Role, str] = {
-    "label": INK,
-    "data": INK,
-    "grad": INK,
-    "symbol": INK,
+    **dict.fromkeys(get_args(Role), INK),
     "constant": "#5c5c5c",
-    "title": INK,
-    "output": INK,
-    "size": INK,
     "derivative": "#3a4652",
 }
 ARROW = "#7b8894"
