@@ -15,6 +15,8 @@ import pytest
 from tinygrad_lite.draw.layout import layout, one_line, svg, text_width
 from tinygrad_lite.draw.picture import Arrow, Box, Picture
 
+pytestmark = pytest.mark.sample(8)
+
 ROOT = Path(__file__).parents[2]
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -613,6 +615,7 @@ def run(code, **environment):
     return done.stdout
 
 
+@pytest.mark.long
 def test_the_same_picture_gives_the_same_bytes_under_every_hash_seed():
     cases = [(name, rankdir) for name in ("micrograd", "layers", "tangle1") for rankdir in ("LR", "TB")]
     pictures = tuple(draw(*case) for case in cases)
