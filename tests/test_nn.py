@@ -445,6 +445,7 @@ ACTIVATIONS = {
         lambda x: mp.log(1 + mp.exp(x)), lambda torch, x: torch.nn.functional.softplus(x, threshold=100)
     ),
     "silu": Activation(lambda x: x / (1 + mp.exp(-x)), lambda torch, x: torch.nn.functional.silu(x)),
+    "elu": Activation(lambda x: x if x > 0 else mp.expm1(x), lambda torch, x: torch.nn.functional.elu(x)),
     "sin": Activation(mp.sin, lambda torch, x: torch.sin(x)),
     "sign": Activation(mp.sign, lambda torch, x: torch.sign(x)),
     "step": Activation(lambda x: (mp.sign(x) + 1) / 2, lambda torch, x: (torch.sign(x) + 1) / 2),
