@@ -14,7 +14,6 @@ from typing import Any
 import tinygrad_lite
 from tinygrad_lite import nn, ops
 from tinygrad_lite.compiler import vector_math
-
 from tinygrad_lite.compiler.lowerings import LOWERINGS
 
 from .operation import *

@@ -6,7 +6,6 @@ import pytest
 
 from tinygrad_lite import OPS, Value, fit, grad, ops, optim
 from tinygrad_lite.compiler import jit
-from tinygrad_lite.compiler.lowerings import LOWERINGS
 
 from ..operations import EDGES, OPERATIONS
 from .error_bounds import error_bounds

@@ -241,8 +241,8 @@ def called(function: Callable[..., object], arguments: Sequence[object]) -> obje
             raise
         raise TypeError(
             f"{_name(function)} cannot be compiled: {type(error).__name__}: {error}, at {line_of(innermost, line)}. It "
-            "is run once for all examples, on placeholders for their numbers: write it with arithmetic and the functions "
-            "of tinygrad_lite, where(condition, a, b) for a branch, pick(k, numbers) for a look-up"
+            "is run once for all examples, on placeholders for their numbers: write it with arithmetic and "
+            "functions of tinygrad_lite, where(condition, a, b) for a branch, pick(k, numbers) for a look-up"
         ) from error
     finally:
         _budget.watching = before

@@ -81,8 +81,8 @@ def check_examples(
         told = difference(function(*[argument[i] for argument in examples]), found[0], wrt, found[1:])
         if told:
             raise ValueError(
-                f"{name} does something else with placeholders than with numbers: for example {i} {told}. Look for what "
-                "asks an argument for its type, or changes from call to call; check=False switches this comparison off"
+                f"{name} does something else with placeholders than with numbers: for example {i} {told}. Look for "
+                "what asks an argument for its type, or changes from call to call; check=False switches this comparison off"
             )
 
 
