@@ -23,7 +23,7 @@ inf = math.inf
 def few_programs_are_kept(monkeypatch):
     from tinygrad_lite.compiler import program
 
-    monkeypatch.setattr(program, "_CACHED", 2)  # of a hundred graphs each
+    monkeypatch.setattr(program, "MOST_PROGRAMS", 2)  # of a hundred graphs each
 
 
 def results(recipe, leaves, second):

@@ -97,7 +97,7 @@ def test_every_batch_size_follows_the_eager_path(batch_size):
 
 @pytest.mark.parametrize("width", [1, 2, 4])
 def test_machines_with_narrower_vectors_follow_the_eager_path(monkeypatch, width):
-    monkeypatch.setitem(native.host(), "width", width)
+    monkeypatch.setattr(native.host(), "width", width)
     both_agree(batch_size=7, epochs=20, seed=1, make_optimizer=OPTIMIZERS["Adam"], penalty=lambda ps: nn.l1(ps, 1e-3))
 
 
@@ -370,7 +370,7 @@ def test_a_loss_in_a_list_is_refused():
 
 
 def test_the_compiler_is_used_without_being_asked_for(monkeypatch):
-    monkeypatch.setattr(program, "_cache", {})
+    monkeypatch.setattr(program, "cache", {})
     model, loss = model_and_loss()
     calls = []
     fit(lambda x, y: calls.append(1) or loss(x, y), optim.SGD(model.parameters(), 0.1), X, Y, epochs=5, progress=False)
@@ -402,6 +402,18 @@ def test_an_optimiser_whose_rule_gives_too_few_numbers_is_refused():
     w = Value(1.0)
     with pytest.raises(ValueError, match=r"Broken\.update must return the parameter and 1 numbers of state"):
         fit(lambda x, y: w * x, Broken([w], 0.1), [1.0], [1.0], epochs=1, compiled=True, progress=False)
+
+
+def test_an_optimiser_whose_rule_has_an_operation_without_a_lowering_is_refused_by_its_name():
+    floor = ops.Op("floor", "floor", math.floor, (0.0,))
+
+    class Stepwise(optim.Optimizer):
+        def update(self, p, g, lr, t, *state):
+            return (p - lr * floor(g),)
+
+    w = Value(1.0)
+    with pytest.raises(NotImplementedError, match="jit cannot compile floor yet"):
+        fit(lambda x, y: w * x, Stepwise([w], 0.1), [1.0], [1.0], epochs=1, compiled=True, progress=False)
 
 
 def test_two_fits_at_once_do_not_disturb_each_other():

@@ -160,7 +160,7 @@ def same(got, expected):
 
 @each_function
 def test_special_values_are_exact_in_every_lane(op):
-    width = native.host()["width"]
+    width = native.host().width
     for x, value in [*SPECIAL[op], (nan, nan)]:
         for n in 1, width, 2 * width + 1:
             for lane in range(n):
@@ -181,7 +181,7 @@ def bits(values):
 
 @each_function
 def test_a_value_depends_on_its_own_number_alone(op):
-    f, width, r = COMPILED[op], native.host()["width"], Random(0)
+    f, width, r = COMPILED[op], native.host().width, Random(0)
     xs = interesting(op)
     alone = dict(zip(bits(xs), bits([f.batch([x])[0] for x in xs])))  # by bits: 0.0 == -0.0
     for n in 2, width - 1, width, width + 1, 3 * width + 2, 16 * width + 1:

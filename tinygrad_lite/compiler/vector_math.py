@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .emit import Code
+    from .code import Code
 
 _EXP = [float.fromhex(h) for h in (
     "0x1.0000000000000p-1", "0x1.5555555555557p-3", "0x1.5555555555556p-5", "0x1.1111111110036p-7",
@@ -176,7 +176,7 @@ def softplus(c: Code, x: str) -> str:
     return c.add(positive, log1p(c, exp(c, c.negative(c.absolute(x)))))
 
 
-LARGEST_ANGLE = 1e5  # beyond, three parts of pi/2 do not suffice: the C library reduces
+_LARGEST_ANGLE = 1e5  # beyond, three parts of pi/2 do not suffice: the C library reduces
 
 
 def _quadrant(c: Code, x: str) -> tuple[str, str]:
@@ -205,8 +205,15 @@ def _sin_or_cos(c: Code, x: str, turn: int) -> str:
 
 def sin(c: Code, x: str) -> str:
     result = _sin_or_cos(c, x, 0)
-    return c.select(c.compare("oeq", x, c.number(0.0)), x, result)  # keeps -0.0
+    return _unless_far(c, "sin", x, c.select(c.compare("oeq", x, c.number(0.0)), x, result))  # keeps -0.0
 
 
 def cos(c: Code, x: str) -> str:
-    return _sin_or_cos(c, x, 1)
+    return _unless_far(c, "cos", x, _sin_or_cos(c, x, 1))
+
+
+def _unless_far(c: Code, name: str, x: str, near: str) -> str:
+    """near, but in lanes beyond the largest angle what the C library gives."""
+    far = c.compare("ogt", c.absolute(x), c.number(_LARGEST_ANGLE))
+    exact = c.choose(c.in_any_lane(far), lambda: c.per_lane(name, x), near)
+    return c.select(far, exact, near)  # lane by lane: a result does not depend on its neighbours

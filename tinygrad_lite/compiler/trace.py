@@ -1,4 +1,4 @@
-"""Recording: run a function of one example on placeholders and keep the graph that it makes."""
+"""Tracing: run a function of one example on placeholders and keep the graph that it makes."""
 
 from __future__ import annotations
 
@@ -7,14 +7,23 @@ import os
 import threading
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from numbers import Real
-from typing import Any, NoReturn, cast
+from typing import TYPE_CHECKING, NoReturn, TypeAlias, cast
 
 from .. import engine, ops
 from ..engine import SELECTED_LATER, UNREACHED, Value
 from ..mistakes import user_line
 from ..ops import Op, as_float
 from .native import no_collector
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Array: TypeAlias = "np.ndarray"
+Number: TypeAlias = Value | float
+Shape: TypeAlias = tuple[int, ...]  # of an argument of one example: () a number, (n,) a list of n, ...
+Structure: TypeAlias = "int | list[Structure]"  # of a result: the place of a Value among all, or lists of places
 
 
 def _most_operands() -> int:
@@ -27,18 +36,18 @@ def _most_operands() -> int:
     return memory // 2 // 1024
 
 
-class _Budget(threading.local):
+class Budget(threading.local):
     """Operands that this thread may still record."""
 
     most = left = _most_operands()
 
 
-_budget = _Budget()
+_budget = Budget()
 
 
 @contextmanager
-def recording() -> Iterator[None]:
-    """Every operation of this thread records a Tracer. MemoryError for a graph too large to compile."""
+def tracing() -> Iterator[None]:
+    """Every operation of this thread records a Tracer. MemoryError where the graph is too large to compile."""
     _budget.left = _budget.most
     with engine.recording(Tracer):
         yield
@@ -48,24 +57,24 @@ class Tracer(Value):
     """A placeholder for a number that is not known yet: it records operations like any Value, and has
     neither data nor a truth value.
 
-    While a function is recorded, every result is a Tracer, also one made of parameters alone: nothing
+    While a function is traced, every result is a Tracer, also one made of parameters alone: nothing
     may depend on what the numbers happen to be at that time.
     """
 
-    __slots__ = ("checked", "demands", "index")
+    __slots__ = ("checked", "index", "preconditions")
     index: int  # of an input or parameter; unset for results
-    demands: list[tuple[Callable[[float], bool], Callable[[float], str]]]
-    checked: bytes  # the numbers that met all demands last
+    preconditions: list[tuple[Callable[[float], bool], Callable[[float], str]]]
+    checked: bytes  # the numbers that met all preconditions last
 
     @classmethod
     def leaf(cls, index: int) -> Tracer:
         """A placeholder for an input or a parameter."""
         node = cls._node(None, ())
-        node.index, node.demands, node.checked = index, [], b""
+        node.index, node.preconditions, node.checked = index, [], b""
         return node
 
     @classmethod
-    def record(cls, op: Op, operands: Sequence[Any]) -> Tracer:
+    def record(cls, op: Op, operands: Sequence[Number]) -> Tracer:
         args = tuple([x if isinstance(x, Value) else as_float(x) for x in operands])
         node = cls._node(op, args)
         _budget.left -= len(args)
@@ -87,7 +96,7 @@ class Tracer(Value):
         return node
 
     @classmethod
-    def _node(cls, op: Op | None, args: tuple[Any, ...]) -> Tracer:
+    def _node(cls, op: Op | None, args: tuple[Number, ...]) -> Tracer:
         node = object.__new__(cls)
         node.grad, node.label, node.op, node.args, node.local_grads = UNREACHED, "", op, args, ()
         return node
@@ -95,31 +104,33 @@ class Tracer(Value):
     def demand(self, holds: Callable[[float], bool], message: Callable[[float], str]) -> None:
         """Asked of each example before native code runs; only an input can be asked."""
         if self.op is None:
-            self.demands.append((holds, message))
+            self.preconditions.append((holds, message))
 
-    def _check_unchanged(self) -> None:
-        pass
+    def check_unchanged(self) -> None:
+        """A placeholder has no number that could have changed."""
 
-    def __lt__(self, other: Any) -> Any:
-        return ops.less(self, other)
+    _check_unchanged = check_unchanged
 
-    def __le__(self, other: Any) -> Any:
-        return ops.less_equal(self, other)
+    def __lt__(self, other: Number) -> Value:
+        return self.record(ops.less, (self, other))
 
-    def __gt__(self, other: Any) -> Any:
-        return ops.less(other, self)
+    def __le__(self, other: Number) -> Value:
+        return self.record(ops.less_equal, (self, other))
 
-    def __ge__(self, other: Any) -> Any:
-        return ops.less_equal(other, self)
+    def __gt__(self, other: Number) -> Value:
+        return self.record(ops.less, (other, self))
+
+    def __ge__(self, other: Number) -> Value:
+        return self.record(ops.less_equal, (other, self))
 
     __hash__ = Value.__hash__
 
-    def __eq__(self, other: Any) -> Any:
+    def __eq__(self, other: object) -> Value | bool:  # type: ignore[override]
         """A condition where `other` is a number, which a branch on it refuses; between nodes identity, as ever."""
-        return ops.equal(self, other) if isinstance(other, Real) else self is other
+        return self.record(ops.equal, (self, as_float(other))) if isinstance(other, Real) else self is other
 
-    def __ne__(self, other: Any) -> Any:
-        return 1.0 - ops.equal(self, other) if isinstance(other, Real) else self is not other
+    def __ne__(self, other: object) -> Value | bool:  # type: ignore[override]
+        return 1.0 - self.record(ops.equal, (self, as_float(other))) if isinstance(other, Real) else self is not other
 
     @property
     def data(self) -> float:  # type: ignore[override]
@@ -152,32 +163,32 @@ class Tracer(Value):
         )
 
 
-class Recording:
-    """One example's graph.
+@dataclass
+class Trace:
+    """The graph of one example.
 
-    inputs: a placeholder per input number, in order. outputs: the results, flat. captured: the Values
-    from outside that it uses, parameters (leaves) and others, in the order of first use; places[i] is
-    the placeholder that stands for captured[i].
+    inputs: a placeholder for each number of an example, in order. outputs: the results, flat; structure: the lists
+    they came in. captured: the Values from outside that the function uses, parameters (leaves) and others, in
+    order of first use; places[i] is the placeholder for captured[i].
     """
 
-    def __init__(
-        self, inputs: list[Tracer], outputs: list[Any], structure: Any, captured: list[Value], places: list[Tracer]
-    ) -> None:
-        self.inputs, self.outputs, self.structure = inputs, outputs, structure
-        self.captured, self.places = captured, places
-        self.demanding = [x for x in inputs if x.demands]
+    inputs: list[Tracer]
+    outputs: list[Number]
+    structure: Structure
+    captured: list[Value]
+    places: list[Tracer]
+
+    def __post_init__(self) -> None:
+        self.conditioned = [x for x in self.inputs if x.preconditions]
 
 
-Shape = tuple[int, ...]
+def trace(function: Callable[..., object], shapes: Sequence[Shape]) -> Trace:
+    """Calls function twice on placeholders of these shapes, and keeps its graph.
 
-
-def record(function: Callable[..., Any], shapes: Sequence[Shape]) -> Recording:
-    """Calls function twice on placeholders of these shapes (() a number, (n,) a list of n, ...).
-
-    Leaves that are the same Values in both graphs are parameters; fresh ones are constants; results made
-    outside are inputs as well, whose gradient flows on. ValueError where the two graphs differ.
+    Leaves that are the same Values in both calls are parameters; new ones are constants; results made outside
+    are inputs too, whose gradient flows on. ValueError where the two graphs differ.
     """
-    with no_collector(), recording():
+    with no_collector(), tracing():
         inputs, arguments = _placeholders(shapes)
         outputs, structure = flatten(function(*arguments), function)
         _, twin_arguments = _placeholders(shapes)
@@ -188,10 +199,10 @@ def record(function: Callable[..., Any], shapes: Sequence[Shape]) -> Recording:
     return _replace_captured(inputs, outputs, structure, outside)
 
 
-def _placeholders(shapes: Sequence[Shape]) -> tuple[list[Tracer], list[Any]]:
+def _placeholders(shapes: Sequence[Shape]) -> tuple[list[Tracer], list[object]]:
     inputs: list[Tracer] = []
 
-    def build(shape: Shape) -> Any:
+    def build(shape: Shape) -> object:
         if shape:
             return [build(shape[1:]) for _ in range(shape[0])]
         inputs.append(Tracer.leaf(len(inputs)))
@@ -201,11 +212,11 @@ def _placeholders(shapes: Sequence[Shape]) -> tuple[list[Tracer], list[Any]]:
     return inputs, arguments
 
 
-def flatten(result: Any, function: Any) -> tuple[list[Any], Any]:
-    """The Values of nested lists, and the same lists with their places (None: one Value alone)."""
-    found: list[Any] = []
+def flatten(result: object, function: Callable[..., object]) -> tuple[list[Value], Structure]:
+    """The Values of nested lists, and the same lists with their places (0: one Value alone)."""
+    found: list[Value] = []
 
-    def walk(part: Any) -> Any:
+    def walk(part: object) -> Structure:
         if isinstance(part, (list, tuple)):
             return [walk(inner) for inner in part]
         if not isinstance(part, Value):
@@ -222,47 +233,50 @@ def flatten(result: Any, function: Any) -> tuple[list[Any], Any]:
     return found, structure
 
 
-def _compare(function: Any, outputs: list[Any], twins: list[Any]) -> dict[Value, bool]:
+def _compare(function: Callable[..., object], outputs: list[Value], twins: list[Value]) -> dict[Value, bool]:
     """Walks both graphs side by side. Returns the plain Values reached: True for one from outside,
     False for a fresh constant."""
     outside: dict[Value, bool] = {}
     partner: dict[Value, Value] = {}
-    stack: list[tuple[Any, Any]] = list(zip(outputs, twins))
+    stack: list[tuple[Number, Number]] = list(zip(outputs, twins))
     while stack:
         a, b = stack.pop()
-        if a.__class__ is float or b.__class__ is float:
-            if a.__class__ is not b.__class__ or not _same(a, b):
+        if not isinstance(a, Value) or not isinstance(b, Value):
+            if isinstance(a, Value) or isinstance(b, Value) or not _same(a, b):
                 _differs(function, _what(a), _what(b))
-            continue
-        if a in partner:
+        elif a in partner:
             if partner[a] is not b:
                 _differs(function, _what(a), "the same elsewhere")
-            continue
-        partner[a] = b
-        if not isinstance(a, Tracer):
-            if a is not b and (isinstance(b, Tracer) or a.args or b.args or not _same(a.data, b.data)):
-                _differs(function, _what(a), _what(b))
-            outside[a] = a is b
-        elif not isinstance(b, Tracer) or a.op is not b.op or len(a.args) != len(b.args):
-            _differs(function, _what(a), _what(b))
-        elif a.op is None:
-            if a.index != b.index:
-                _differs(function, f"input {a.index}", f"input {b.index}")
         else:
-            stack.extend(zip(a.args, b.args))
+            partner[a] = b
+            if not _alike(a, b):
+                _differs(function, _what(a), _what(b))
+            if isinstance(a, Tracer):
+                stack.extend(zip(a.args, b.args))
+            else:
+                outside[a] = a is b
     return outside
 
 
+def _alike(a: Value, b: Value) -> bool:
+    """Can these be the same node of two traces, operands aside?"""
+    if isinstance(a, Tracer) and isinstance(b, Tracer):
+        return a.op is b.op and (len(a.args) == len(b.args) if a.op else a.index == b.index)
+    if isinstance(a, Tracer) or isinstance(b, Tracer):
+        return False
+    return a is b or (not a.args and not b.args and _same(a.data, b.data))
+
+
 def _replace_captured(
-    inputs: list[Tracer], outputs: list[Any], structure: Any, outside: dict[Value, bool]
-) -> Recording:
+    inputs: list[Tracer], outputs: list[Value], structure: Structure, outside: dict[Value, bool]
+) -> Trace:
     """The same graph on placeholders alone, in the order of recording."""
-    new: dict[Value, Any] = {x: x for x in inputs}
+    new: dict[Value, Number] = {x: x for x in inputs}
     captured: list[Value] = []
     places: list[Tracer] = []
 
-    def place(x: Any) -> Any:
-        if x.__class__ is float:
+    def place(x: Number) -> Number:
+        if not isinstance(x, Value):
             return x
         found = new.get(x)
         if found is None:
@@ -276,17 +290,17 @@ def _replace_captured(
         return found
 
     for output in outputs:
-        for node in recorded_nodes(output, new):
+        for node in traced_nodes(output, new):
             new[node] = Tracer.record(cast(Op, node.op), [place(x) for x in node.args])
-    return Recording(inputs, [place(x) for x in outputs], structure, captured, places)
+    return Trace(inputs, [place(x) for x in outputs], structure, captured, places)
 
 
-def recorded_nodes(root: Any, done: Container[Any]) -> Iterator[Tracer]:
-    """The recorded results below root that are not in `done`, operands first; nothing made outside. Whoever
-    walks over several roots adds each node to `done` as it comes."""
-    if root.__class__ is float or root in done or not isinstance(root, Tracer):
+def traced_nodes(root: Number, done: Container[Value]) -> Iterator[Tracer]:
+    """The traced results below root that are not in `done`, operands first; nothing made outside. To walk over
+    several roots, add each node to `done` as it comes."""
+    if not isinstance(root, Tracer) or root in done:
         return
-    seen: set[Any] = {root}
+    seen = {root}
     path, operands = [root], [iter(root.args)]
     while path:
         for x in operands[-1]:
@@ -305,7 +319,7 @@ def _same(a: float, b: float) -> bool:
     return (a == b and math.copysign(1.0, a) == math.copysign(1.0, b)) or (a != a and b != b)
 
 
-def _differs(function: Any, first: str, second: str) -> NoReturn:
+def _differs(function: Callable[..., object], first: str, second: str) -> NoReturn:
     raise ValueError(
         f"{_name(function)} records a different graph on its second call ({first}, then {second}). A compiled "
         "function must compute the same way every time: take random numbers, counters and other hidden state "
@@ -313,13 +327,13 @@ def _differs(function: Any, first: str, second: str) -> NoReturn:
     )
 
 
-def _what(x: Any) -> str:
-    if x.__class__ is float:
+def _what(x: Number) -> str:
+    if not isinstance(x, Value):
         return f"the number {x:g}"
     if isinstance(x, Tracer):
         return f"{x.op.name} of {len(x.args)}" if x.op else f"input {x.index}"
     return f"a Value of {x.data:g}"
 
 
-def _name(function: Any) -> str:
+def _name(function: Callable[..., object]) -> str:
     return getattr(function, "__name__", repr(function))
