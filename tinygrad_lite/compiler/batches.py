@@ -53,11 +53,10 @@ class Batch:
 
     def inputs(self, k: int) -> Array:
         """The k-th number of every example."""
-        for column in self.columns:
-            if k < column.shape[1]:
-                return column[:, k]
+        columns = iter(self.columns)
+        while k >= (column := next(columns)).shape[1]:
             k -= column.shape[1]
-        raise IndexError(k)
+        return column[:, k]
 
     def example(self, i: int) -> list[object]:
         """The arguments of example i."""

@@ -110,11 +110,11 @@ class Terms:
                 found = called(op.value, inputs)
             except TypeError as error:
                 raise NotImplementedError(
-                    f"jit cannot compile {op.name}: its value is not made of operations of the table ({error}). Write "
-                    "it with them, or add a record to ops.py and a row to compiler/lowerings.py"
+                    f"jit cannot compile {op.name} yet: its value is not made of operations of the table ({error}). Add a "
+                    f"row to compiler/lowerings.py, or write {op.name} with operations of the table"
                 ) from None
         if not isinstance(found, (Value, int, float)):
-            raise NotImplementedError(f"jit cannot compile {op.name}: its value returns {found!r}, not a number")
+            raise NotImplementedError(f"jit cannot compile {op.name} yet: its value returns {found!r}, not a number")
         root = found if isinstance(found, Value) else float(found)
         return self.include([root], dict(zip(inputs, args)))[0]
 
