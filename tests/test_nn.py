@@ -180,6 +180,13 @@ def test_named_parameters_are_paths_through_attributes_lists_dicts_and_modules()
     assert all(value is by_path(module, path) for path, value in module.named_parameters())
 
 
+def test_named_values_are_also_those_that_were_computed_or_are_kept_twice():
+    module = nn.Module()
+    module.w = Value(2.0)
+    module.kept = [module.w, module.w * 3.0]
+    assert [(path, v.data) for path, v in module.named_values()] == [("w", 2.0), ("kept.0", 2.0), ("kept.1", 6.0)]
+
+
 def by_path(part, path):
     for name in path.split("."):
         part = part[name] if isinstance(part, dict) else part[int(name)] if name.isdigit() else getattr(part, name)

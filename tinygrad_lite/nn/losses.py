@@ -1,6 +1,7 @@
 """Losses of one example, to be averaged with `mean`; penalties on the parameters; the share of right answers.
 
-Numbers give a number; any Value among them gives a Value.
+Numbers give a number; any Value among them gives a Value. A target outside of a loss's domain is a ValueError, a
+list in place of one number a TypeError; what the compiler records is asked for each example.
 """
 
 from __future__ import annotations

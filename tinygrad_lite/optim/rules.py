@@ -17,12 +17,15 @@ if TYPE_CHECKING:
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent with momentum, in PyTorch's form: v <- mu v + (1 - dampening) g,
-    w <- w - lr v (heavy ball, Polyak 1964); nesterov: w <- w - lr (g + mu v) (Sutskever et al. 2013).
+    """Stochastic gradient descent, in PyTorch's form: v <- mu v + (1 - dampening) g, w <- w - lr v.
 
-    v starts at 0. The lectures' w <- w - gamma eta g + (1 - gamma) (w - w_before) is
-    momentum = dampening = 1 - gamma. weight_decay: adds weight_decay * w to the gradient.
-    average_gradients: T moves by the mean of the last T gradients (lecture 12).
+    Parameters
+    ----------
+    momentum : mu of the heavy ball (Polyak 1964); 0 moves by the gradient itself. v starts at 0.
+    dampening : the lectures' w <- w - gamma eta g + (1 - gamma) (w - w_before) is momentum = dampening = 1 - gamma.
+    weight_decay : adds weight_decay * w to the gradient.
+    nesterov : w <- w - lr (g + mu v) (Sutskever et al. 2013).
+    average_gradients : T moves by the mean of the last T gradients (lecture 12).
     """
 
     def __init__(
@@ -119,7 +122,14 @@ class RMSprop(Optimizer):
 
 
 class Adam(Optimizer):
-    """Steps of about lr, scaled by running means of g and g^2 (Kingma and Ba 2015, algorithm 1)."""
+    """Steps of about lr: the running mean of g over the root of that of g^2 (Kingma and Ba 2015, algorithm 1).
+
+    Parameters
+    ----------
+    betas : shares of the two running means that are kept at each step.
+    eps : added to the root, against a division by 0.
+    weight_decay : adds weight_decay * w to the gradient.
+    """
 
     state_size = 2
 

@@ -1,5 +1,7 @@
 """Learning rates over time: each gives a function of the steps already made, t = 0, 1, 2, ...
 
+lr is the rate at t = 0, in parameter units per gradient unit; every, half_after and steps count steps.
+
 >>> halved = step_decay(0.1, every=100, factor=0.5)
 >>> halved(0), halved(99), halved(100)
 (0.1, 0.1, 0.05)
