@@ -733,12 +733,14 @@ def test_a_call_that_fails_leaves_the_function_usable():
     assert f.batch([4.0]).tolist() == [2.0]
 
 
-def test_an_error_in_the_function_is_the_users_own_and_recording_ends():
+def test_an_error_in_the_function_names_the_users_line_and_recording_ends():
     def broken(x):
         raise KeyError("mine")
 
-    with pytest.raises(KeyError, match="mine"):
+    message = r"broken cannot be compiled: KeyError: 'mine', at .*test_jit.py:\d+: raise KeyError\(.mine.\)"
+    with pytest.raises(TypeError, match=message) as caught:
         jit(broken).batch([1.0])
+    assert isinstance(caught.value.__cause__, KeyError)
     assert (Value(2.0) * 3.0).data == 6.0
 
 

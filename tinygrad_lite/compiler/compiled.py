@@ -116,7 +116,7 @@ class Compiled:
 
     def _to_compare(self, batch: Batch, traced: Trace, kind: str) -> list[int]:
         """The examples to compare before a program is used for the first time."""
-        if not self.check or (batch.shapes, kind) in self._checked or not batch.n:
+        if not self.check or (batch.shapes, kind) in self._checked or no_grad_active() or anomaly_active():
             return []
         return trust.places(batch.n, len(traced.inputs) + len(traced.captured))
 
@@ -129,7 +129,8 @@ class Compiled:
                 return found
 
             trust.check_examples(self.__name__, batch.given, at, partial(self._result, k), native, [])
-        self._checked.add((batch.shapes, "each"))
+        if at:
+            self._checked.add((batch.shapes, "each"))
 
     def _compare_sums(self, program: Program, traced: Trace, batch: Batch) -> None:
         at = self._to_compare(batch, traced, "sum")
@@ -143,7 +144,8 @@ class Compiled:
                 return both
 
             trust.check_examples(self.__name__, batch.given, at, partial(self._result, k), native, traced.captured)
-        self._checked.add((batch.shapes, "sum"))
+        if at:
+            self._checked.add((batch.shapes, "sum"))
 
     def _result(self, k: int, *arguments: object) -> Value | float:
         """The k-th result of the engine, a number where no parameter takes part."""
