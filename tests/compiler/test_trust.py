@@ -119,7 +119,7 @@ def test_the_comparison_is_made_again_after_it_failed_and_can_be_switched_off():
     for _ in range(2):
         with pytest.raises(ValueError, match=message):
             jitted.batch(X, Y)
-        with pytest.raises(ValueError, match="check=False switches this comparison off"):
+        with pytest.raises(ValueError, match="switches this comparison off"):
             jitted.mean(X, Y)
     assert jit(f, check=False).batch(X, Y).tolist() == [0.5] * 3
 

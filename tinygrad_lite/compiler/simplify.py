@@ -110,8 +110,8 @@ class Terms:
                 found = called(op.value, inputs)
             except TypeError as error:
                 raise NotImplementedError(
-                    f"jit cannot compile {op.name} yet: its value is not made of operations of the table ({error}). Add "
-                    f"a row to compiler/lowerings.py, or write {op.name} with operations of the table"
+                    f"jit cannot compile {op.name} yet: its value is not made of operations of the table ({error}). "
+                    f"Add a row to compiler/lowerings.py, or write {op.name} with operations of the table"
                 ) from None
         if not isinstance(found, (Value, int, float)):
             raise NotImplementedError(f"jit cannot compile {op.name} yet: its value returns {found!r}, not a number")

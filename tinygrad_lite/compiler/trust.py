@@ -84,7 +84,8 @@ def check_examples(
         if told:
             raise ValueError(
                 f"{name} does something else with placeholders than with numbers: for example {i} {told}. Look for "
-                "what asks an argument for its type, or changes from call to call; check=False switches this comparison off"
+                "what asks an argument for its type, or changes from call to call; check=False switches this "
+                "comparison off"
             )
 
 
