@@ -65,10 +65,13 @@ exp, expm1, sqrt, cosh = quiet(math.exp), quiet(math.expm1), quiet(math.sqrt), q
 sinh = quiet(math.sinh, lambda x: math.copysign(inf, x))
 sin, cos, tan = quiet(math.sin), quiet(math.cos), quiet(math.tan)
 asin, acos = quiet(math.asin), quiet(math.acos)
-
-
-asinh, acosh, cbrt = math.asinh, quiet(math.acosh), math.cbrt
+asinh, acosh = math.asinh, quiet(math.acosh)
 exp2 = quiet(math.exp2)
+
+
+def cbrt(x: float) -> float:
+    y = math.cbrt(x)  # which may be two units off: one step of Newton's
+    return y - (y - x / (y * y)) / 3.0 if y and y - y == 0.0 else y
 
 
 def log2(x: float) -> float:
@@ -219,7 +222,7 @@ def cross_entropy(*xs_k: float) -> float:
     xs = xs_k[:-1]
     x, m = pick(xs_k[-1], *xs), maximum(*xs)
     if m - m != 0.0:
-        return 0.0 if x == inf and xs.count(inf) == 1 else m - x
+        return 0.0 if x == m and xs.count(inf) == 1 else m - x
     return _log_rest(m, xs) if x == m else (m - x) + _log_rest(m, xs)
 
 

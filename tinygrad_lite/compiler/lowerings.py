@@ -69,6 +69,13 @@ def _leaky_relu(c: Code, x: str, slope: str) -> str:
     return c.select(c.compare("ogt", x, c.number(0.0)), x, c.mul(slope, x))
 
 
+def _cbrt(c: Code, x: str) -> str:
+    y = c.per_lane("cbrt", x)
+    better = c.sub(y, c.div(c.sub(y, c.div(x, c.mul(y, y))), c.number(3.0)))
+    # 0 and infinity stay: their correction is nan
+    return c.select(c.compare("ord", better, better), better, y)
+
+
 def _power(c: Code, x: str, n: str) -> str:
     return c.select(c.compare("oeq", n, c.number(2.0)), c.mul(x, x), c.call("pow", _of_c("pow"), x, n))
 
@@ -191,7 +198,7 @@ def _cross_entropy_row(c: Code, fold: Fold, k: str, n: int) -> str:
     apart = c.sub(largest, x)
     rest = _log_rest(c, fold, largest)
     usual = c.select(c.compare("oeq", x, largest), rest, c.add(apart, rest))
-    alone = c.both(c.compare("oeq", x, inf), c.compare("oeq", infinite, one))
+    alone = c.both(c.compare("oeq", x, largest), c.compare("oeq", infinite, one))
     finite = c.compare("oeq", c.sub(largest, largest), zero)
     return c.select(finite, usual, c.select(alone, zero, apart))
 
@@ -244,7 +251,7 @@ LOWERINGS: dict[Op, Lowering] = _Lowerings({
     ops.log10: Lowering(lambda c, x: c.mul(c.call("log", vector_math.log, x), c.number(0.4342944819032518)), long=True),
     ops.exp_difference: _function("exp_difference", vector_math.exp_difference),
     ops.log1p: _function("log1p", vector_math.log1p),
-    ops.cbrt: _function("cbrt"),
+    ops.cbrt: _function("cbrt", _cbrt),
     ops.hypot: _function("hypot"),
     ops.sin: _function("sin", vector_math.sin),
     ops.cos: _function("cos", vector_math.cos),
