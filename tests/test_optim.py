@@ -363,7 +363,7 @@ def test_what_is_no_list_is_refused_with_what_to_write(kind, one, hint):
         (lambda ps: Adam(ps, betas=(1.0, 0.9)), ValueError, r"betas\[0\] must be at least 0 and below 1, got 1.0"),
         (lambda ps: Adam(ps, betas=(1.5, 0.9)), ValueError, r"betas\[0\] must be at least 0 and below 1, got 1.5"),
         (lambda ps: AdamW(ps, betas=(0.9, -0.1)), ValueError, r"betas\[1\] must be at least 0 and below 1, got -0.1"),
-        (lambda ps: Adam(ps, eps=-1e-8), ValueError, "eps must be a finite number of at least 0, got -1e-08"),
+        (lambda ps: Adam(ps, eps=-1e-8), ValueError, "eps must be a finite number above 0, got -1e-08"),
         (
             lambda ps: Adam(ps, weight_decay=-1),
             ValueError,

@@ -84,8 +84,9 @@ class Trainer:
                 for value, place in zip(recorded.captured, recorded.places):
                     self.joined[place] = place_of.setdefault(value, place)
         own = set(self.opt.params)
-        if unreached := [i for i, p in enumerate(self.opt.params) if p not in place_of]:
-            self.opt.warn_unreached(unreached)
+        self.unreached = [i for i, p in enumerate(self.opt.params) if p not in place_of]  # every step skips them
+        if self.unreached:
+            self.opt.warn_unreached(self.unreached)
         others = [value for value in place_of if value not in own]
         self.values = [*self.opt.params, *others]
         self.places = [place_of[value] if value in place_of else Tracer.leaf(0) for value in self.values]
@@ -123,7 +124,7 @@ class Trainer:
         columns = [self.state[s * self.padded : s * self.padded + k].tolist() for s in range(opt.state_size)]
         steps = int(self.progress[STEPS])
         opt.lr = float(self.rates[max(0, steps - self.begun - 1)])  # of the last step, or of the one that is due
-        opt.commit(numbers, list(zip(*columns)) if columns else [()] * k, self.start_steps + steps)
+        opt.commit(numbers, list(zip(*columns)) if columns else [()] * k, self.start_steps + steps, self.unreached)
         self.ahead = False
         if self.gradients is not None:
             for p, g in zip(opt.params, self.gradients.tolist()):

@@ -2,13 +2,14 @@
 
 rules.py       SGD, Adam, AdamW      schedules.py   learning rates over time
 optimizer.py   what they share       averages.py    WeightAverage
-safety.py      what `step` refuses
+safety.py      what `step` refuses   clipping.py    clip_grad_norm
 """
 
 from ..mistakes import PATIENCE
 from . import schedules
 from .averages import WeightAverage
+from .clipping import clip_grad_norm
 from .optimizer import Optimizer
 from .rules import SGD, Adam, AdamW
 
-__all__ = ["PATIENCE", "SGD", "Adam", "AdamW", "Optimizer", "WeightAverage", "schedules"]
+__all__ = ["PATIENCE", "SGD", "Adam", "AdamW", "Optimizer", "WeightAverage", "clip_grad_norm", "schedules"]

@@ -32,7 +32,7 @@ class SGD(Optimizer):
         self.momentum = expect.not_negative("momentum", momentum)
         self.dampening = expect.number("dampening", dampening)
         self.weight_decay = expect.not_negative("weight_decay", weight_decay)
-        self.nesterov = nesterov
+        self.nesterov = bool(nesterov)
         self.average_gradients = expect.whole("average_gradients", average_gradients, of="steps")
         if nesterov and (self.momentum == 0.0 or self.dampening != 0.0):
             raise ValueError("nesterov needs a momentum above 0 and no dampening")
@@ -64,7 +64,7 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:  # fmt: skip
         self.beta1, self.beta2 = [expect.below_one(f"betas[{i}]", beta) for i, beta in enumerate(betas)]
-        self.eps = expect.not_negative("eps", eps)
+        self.eps = expect.positive("eps", eps)  # 0 / 0 where every gradient has been 0
         self.weight_decay = expect.not_negative("weight_decay", weight_decay)
         super().__init__(params, lr)
 
