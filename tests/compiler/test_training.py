@@ -199,15 +199,16 @@ def test_what_a_callback_changes_counts_from_then_on():
     assert ends[1] == pytest.approx(ends[0], rel=1e-9)
 
 
-def test_a_parameter_that_the_loss_does_not_use_moves_by_its_own_rule_only():
+def test_a_parameter_that_the_loss_does_not_use_is_skipped_state_and_all():
     for compiled in False, True:
         w, unused = Value(1.0), Value(2.0)
-        opt = optim.SGD([unused, w], 0.1, weight_decay=0.5)
+        opt = optim.SGD([unused, w], 0.1, momentum=0.1, weight_decay=0.5)
+        opt.load_state_dict(opt.state_dict() | {"state": [[3.0], [0.0]]})
         with pytest.warns(TrainingWarning, match="the loss is not made of parameter 0: no backward pass reaches it"):
             fit(
                 lambda x, y: (w * x - y) ** 2, opt, [1.0, 2.0], [2.0, 4.0], epochs=10, compiled=compiled, progress=False
             )
-        assert unused.data == pytest.approx(2.0 * 0.95**10, rel=1e-12) and w.data > 1.1
+        assert (unused.data, opt.state[0], opt.skips) == (2.0, (3.0,), [10, 0]) and w.data > 1.1
 
 
 def test_a_parameter_that_the_optimiser_does_not_hold_stays_and_counts():

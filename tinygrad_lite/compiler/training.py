@@ -40,7 +40,6 @@ class Trainer:
         check: bool = True,
     ) -> None:
         self.examples = batch_of([X, y])
-        self.live = not all(isinstance(given, list) for given in self.examples.given)  # an array is read anew
         self.loss, self.opt, self.batch, self.tol = loss, opt, batch, tol
         self.traced = trace(loss, self.examples.shapes)
         if isinstance(self.traced.structure, list):
@@ -91,6 +90,14 @@ class Trainer:
             array[:] = old
         self.ahead, self.gradients = False, None
 
+    def read(self, X: object, y: object) -> None:
+        """Other examples, as many and of the same shapes."""
+        examples = batch_of([X, y])
+        if examples.shapes != self.examples.shapes:
+            raise ValueError(f"fit began with examples of shapes {self.examples.shapes}, got {examples.shapes}")
+        check_preconditions(self.traced, examples)
+        self.examples, self.rows = examples, examples.rows(self.rows.shape[1])
+
     def _order_places(self) -> None:
         """Placeholders in the order of opt.params, then of what else the loss uses."""
         place_of: dict[Value, Tracer] = {}
@@ -100,8 +107,9 @@ class Trainer:
                 for value, place in zip(traced.captured, traced.places):
                     self.joined[place] = place_of.setdefault(value, place)
         own = set(self.opt.params)
-        if unreached := [i for i, p in enumerate(self.opt.params) if p not in place_of]:
-            self.opt.warn_unreached(unreached)
+        self.unreached = [i for i, p in enumerate(self.opt.params) if p not in place_of]  # every step skips them
+        if self.unreached:
+            self.opt.warn_unreached(self.unreached)
         others = [value for value in place_of if value not in own]
         self.values = [*self.opt.params, *others]
         self.places = [place_of[value] if value in place_of else Tracer.leaf(0) for value in self.values]
@@ -125,8 +133,6 @@ class Trainer:
     def pull(self) -> None:
         """Reads parameters and optimiser state from their Values; what a callback set in the optimiser is compiled."""
         opt, k = self.opt, len(self.opt.params)
-        if self.live:
-            self.rows[:] = batch_of(self.examples.given).rows(self.rows.shape[1])
         if _settings(opt) != self._settings:
             self._settings = _settings(opt)
             self._programs.clear()
@@ -146,7 +152,7 @@ class Trainer:
         columns = [self.state[s * self.padded : s * self.padded + k].tolist() for s in range(opt.state_size)]
         steps = int(self.progress[STEPS])
         opt.lr = float(self.rates[max(0, steps - self.begun - 1)])  # of the last step, or of the one that is due
-        opt.commit(numbers, list(zip(*columns)) if columns else [()] * k, self.start_steps + steps)
+        opt.commit(numbers, list(zip(*columns)) if columns else [()] * k, self.start_steps + steps, self.unreached)
         self.ahead = False
         if self.gradients is not None:
             for p, g in zip(opt.params, self.gradients.tolist()):
