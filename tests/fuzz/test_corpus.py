@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from tinygrad_lite import explanation
+from tinygrad_lite import notation
 from tinygrad_lite.draw import dot, svg
 
 from . import targets
@@ -46,7 +46,7 @@ OPTIONS = bytes([0, 1])
         ("dot", OPTIONS + bytes(2) + LABEL, dot, "_escaped"),
         ("svg", OPTIONS + bytes(2) + LABEL, svg.ElementTree, "_escape_cdata"),
         ("player", OPTIONS + LABEL, svg.ElementTree, "_escape_cdata"),
-        ("explain", LABEL, explanation, "escaped"),
+        ("explain", LABEL, notation, "escaped"),
     ],
 )
 def test_a_target_objects_to_a_label_that_is_not_escaped(name, data, module, function, monkeypatch):
