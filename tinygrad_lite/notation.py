@@ -51,11 +51,6 @@ _BREAKS = re.compile("\r\n|[\n\r\v\f\x85\u2028\u2029]")
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def xml_legal(text: str) -> str:
-    """The text, with U+FFFD in place of the characters that XML forbids."""
-    return NOT_XML.sub(_REPLACEMENT, text)
-
-
 def one_line(text: str) -> str:
     """The text as pictures show it: a line break as a visible sign, no tabs, no characters that XML forbids."""
     return NOT_XML.sub(_REPLACEMENT, _BREAKS.sub("\N{RETURN SYMBOL}", text).replace("\t", " "))
