@@ -190,7 +190,7 @@ class _Flow:
             if root in topological_order(v):
                 yield say("The other way round there is one: explain({}, {}).", whole, name)
         elif v is root:
-            yield say("{} = 1: here backward() starts.", partial(whole, name))
+            yield say("{} = 1: backward() starts here.", partial(whole, name))
         elif total is None:
             yield say("Nothing is sent to {}:", name)
         else:
@@ -247,7 +247,7 @@ class _Flow:
             return
         passes = v.grad / expected if expected else 0.0
         if v.op is not None:
-            text = "But {}.grad is {}: the last backward pass that came by did not start from {}."
+            text = "But {}.grad is {}: the last backward pass to reach it did not start from {}."
             yield say(text, name, number(v.grad), whole)
         elif 1.5 < passes < 1e9 and _same(passes, round(passes)):
             text = "But {}.grad is {}, {:,} times as much: backward passes add up in a leaf until {} is called."
@@ -266,7 +266,7 @@ class _Flow:
             for use in lost[:3]:
                 yield _reason(words, use)
             if len(lost) > 3:
-                text = "It is lost in {} on the way to {} too."
+                text = "It is also lost in {} on the way to {}."
                 yield say(text, notation.count_of(len(lost) - 3, "other place"), words.name(v))
             cancelled = dict.fromkeys(use.operand for use in way if use.product and not self.adjoint[use.operand])
             for x in list(cancelled)[:3]:
@@ -300,7 +300,7 @@ class _Flow:
         if math.isnan(self.adjoint[v]) and "nan" not in firsts:
             yield say("Then inf and -inf are added, which gives nan.")
         elif not firsts:
-            yield say("No product is infinite: on the way so many are added up that a float cannot hold the sum.")
+            yield say("No single product is infinite, but on the way a sum of them overflows.")
 
     def _on_the_way(self, v: Value) -> Iterator[Contribution]:
         """Every use on a way from the root down to v that a gradient comes to, users first."""
@@ -345,7 +345,7 @@ def _reason(words: _Words, use: Contribution) -> Prose:
         if op is ops.relu:
             return say("{} is dead: {} is not above 0, so nothing is sent back.", equation, words.valued(x))
         if not any(map(callable, op.partials if isinstance(op.partials, tuple) else (op.partials,))):
-            return say("{} only jumps: it has no slope, so nothing is sent to {}.", equation, words.name(x))
+            return say("{} is piecewise constant, so nothing is sent to {}.", equation, words.name(x))
         text = "{} = {} took its value from elsewhere: {} was not selected, so nothing is sent to it."
         return say(text, equation, number(user.data), words.valued(x))
     if use.local:
