@@ -13,7 +13,7 @@ Gradient = Callable[[Value], float | None]
 
 
 def recorded(node: Value) -> float | None:
-    """The gradient that backward has left in a Value; None where it has not come by."""
+    """The gradient that backward has left in a Value; None where it has not reached it."""
     return None if node.grad is UNREACHED else node.grad
 
 
