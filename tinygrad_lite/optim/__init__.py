@@ -13,5 +13,6 @@ from .optimizer import Optimizer
 from .rules import SGD, Adagrad, Adam, AdamW, RMSprop
 
 __all__ = [
-    "PATIENCE", "SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "WeightAverage", "clip_grad_norm", "schedules",
+    "PATIENCE", "SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "WeightAverage", "clip_grad_norm",
+    "schedules",
 ]  # fmt: skip
