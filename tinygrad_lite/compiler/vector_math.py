@@ -8,6 +8,7 @@ and cos are FDLIBM's (Sun Microsystems 1993).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -55,12 +56,14 @@ def _horner(c: Code, x: str, coefficients: list[float]) -> str:
     return total
 
 
-def _reduced(c: Code, x: str) -> tuple[str, str, str]:
-    """x = k ln 2 + r with |r| <= ln(2)/2: r, k as a number, k as an integer."""
+def _reduced(c: Code, x: str) -> tuple[str, str, str, Callable[[], str]]:
+    """x = k ln 2 + r with |r| <= ln(2)/2: r, k as a number, k as an integer, and how to find what r lost by rounding."""
     shifted = c.fma(x, c.number(1.4426950408889634), c.number(_ROUND))
     k = c.sub(shifted, c.number(_ROUND))
-    r = c.fma(k, c.number(-_LN2_LO), c.fma(k, c.number(-_LN2_HI), x))
-    return r, k, c.integer("sub", c.bits(shifted), _ROUND_BITS)
+    inner = c.fma(k, c.number(-_LN2_HI), x)
+    r = c.fma(k, c.number(-_LN2_LO), inner)
+    whole = c.integer("sub", c.bits(shifted), _ROUND_BITS)
+    return r, k, whole, lambda: c.fma(k, c.number(-_LN2_LO), c.sub(inner, r))
 
 
 def _power_of_two(c: Code, k: str) -> str:
@@ -71,7 +74,7 @@ def _power_of_two(c: Code, k: str) -> str:
 def exp(c: Code, x: str) -> str:
     x = c.select(c.compare("olt", x, c.number(-746.0)), c.number(-746.0), x)
     x = c.select(c.compare("ogt", x, c.number(710.0)), c.number(710.0), x)
-    r, _, k = _reduced(c, x)
+    r, _, k, _ = _reduced(c, x)
     y = c.fma(c.mul(r, r), polynomial(c, r, _EXP), r)
     y = c.add(y, c.number(1.0))
     half = c.integer("ashr", k, 1)  # 2^1024 and 2^-1074 are not normal numbers, their halves are
@@ -100,19 +103,25 @@ def exp_difference(c: Code, a: str, b: str) -> str:
     return c.select(known, c.fma(e, lost, e), e)
 
 
+def _plus_expm1(c: Code, start: str, r: str, lost: str) -> str:
+    """start + expm1(r + lost) for |r| <= ln(2)/2, rounded little more than once. start: 0 or larger than r."""
+    high = c.add(start, r)
+    rest = c.add(lost, c.sub(r, c.sub(high, start)))
+    return c.add(high, c.fma(c.mul(r, r), polynomial(c, r, _EXP), rest))
+
+
 def expm1(c: Code, x: str) -> str:
     low = c.select(c.compare("olt", x, c.number(-40.0)), c.number(-40.0), x)
     bounded = c.select(c.compare("ogt", low, c.number(710.0)), c.number(710.0), low)
-    r, k_number, k = _reduced(c, bounded)
-    p = c.fma(c.mul(r, r), polynomial(c, r, _EXP), r)  # expm1(r)
-    # 2^k (p + (1 - 2^-k)): nothing cancels, and 2^k alone might overflow
+    r, k_number, k, lost = _reduced(c, bounded)
+    # 2^k (expm1(r) + (1 - 2^-k)): nothing cancels, and 2^k alone might overflow
     least = c.select(c.compare("ogt", k_number, c.number(60.0)), c.whole(60), k)
     inverse = c.select(
         c.compare("ogt", k_number, c.number(60.0)),
         c.number(0.0),
         _power_of_two(c, c.integers("sub", c.whole(0), least)),
     )
-    sum_ = c.add(p, c.sub(c.number(1.0), inverse))
+    sum_ = _plus_expm1(c, c.sub(c.number(1.0), inverse), r, lost())
     half = c.integer("ashr", k, 1)
     result = c.mul(c.mul(sum_, _power_of_two(c, half)), _power_of_two(c, c.integers("sub", k, half)))
     return c.select(c.compare("olt", c.absolute(x), c.number(1e-300)), x, result)  # keeps -0.0
@@ -189,10 +198,9 @@ def tanh(c: Code, x: str) -> str:
     """t / (t + 2) with t = expm1(2 |x|), whose parts need no care for their extremes below 2 * 22."""
     size = c.absolute(x)
     bounded = c.select(c.compare("ogt", size, c.number(22.0)), c.number(22.0), size)
-    r, _, k = _reduced(c, c.add(bounded, bounded))
-    p = c.fma(c.mul(r, r), polynomial(c, r, _EXP), r)
-    power = _power_of_two(c, k)
-    t = c.fma(power, p, c.sub(power, c.number(1.0)))
+    r, _, k, lost = _reduced(c, c.add(bounded, bounded))
+    start = c.sub(c.number(1.0), _power_of_two(c, c.integers("sub", c.whole(0), k)))
+    t = c.mul(_power_of_two(c, k), _plus_expm1(c, start, r, lost()))
     return c.copysign(c.div(t, c.add(t, c.number(2.0))), x)
 
 
