@@ -10,6 +10,8 @@ import pytest
 from tinygrad_lite import Value, data, doctor, fit, log, mean, nn, no_grad, optim
 from tinygrad_lite.nn import MLP
 
+pytestmark = pytest.mark.sample(4)
+
 X, Y = data.moons(60, noise=0.1, seed=1)
 CLASSES = [int(side > 0) for side in Y]
 

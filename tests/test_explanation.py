@@ -849,6 +849,7 @@ main()
 """
 
 
+@pytest.mark.long
 def test_a_chain_of_200_000_nodes_is_explained_under_a_recursion_limit_of_150():
     done = subprocess.run(
         [sys.executable, "-c", DEEP.format(path=sys.path)], capture_output=True, text=True, timeout=300

@@ -24,6 +24,8 @@ from tinygrad_lite.engine import anomaly_active, current_scope, no_grad_active, 
 
 from .interrupts import interrupted
 
+pytestmark = pytest.mark.sample(3)
+
 ROOT = Path(tinygrad_lite.__file__).parents[1]
 X, Y = data.moons(12, noise=0.1, seed=0)
 BATCH = 4  # three steps an epoch
@@ -481,6 +483,7 @@ for trial in range(int(sys.argv[1])):
 """
 
 
+@pytest.mark.long
 def test_a_real_ctrl_c_in_compiled_training_leaves_whole_steps_and_training_goes_on():
     pytest.importorskip("llvmlite")
     rng = random.Random(1)

@@ -13,6 +13,8 @@ import tinygrad_lite
 from tinygrad_lite import History, Value, data, mean, nn, no_grad, optim
 from tinygrad_lite.data import shuffled
 
+pytestmark = pytest.mark.sample(4)
+
 X, Y = data.moons(12, noise=0.1, seed=0)
 fit = functools.partial(tinygrad_lite.fit, compiled=False)  # the engine's own loop; tests/compiler has the other
 
@@ -80,6 +82,7 @@ def test_fit_is_the_loop_one_would_write_bit_for_bit(kind, batch_size, schedule,
     assert runs[0] == runs[1]
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_two_moons_are_learned_within_a_hundred_steps(seed):
     points, sides = data.moons(100, noise=0.1, seed=seed)

@@ -13,6 +13,8 @@ from .error_bounds import error_bounds
 pytest.importorskip("llvmlite")
 np = pytest.importorskip("numpy")
 
+pytestmark = pytest.mark.sample(8)
+
 each_op = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
 
 

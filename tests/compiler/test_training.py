@@ -22,6 +22,8 @@ pytest.importorskip("numpy")
 program = pytest.importorskip("tinygrad_lite.compiler.program")
 native = pytest.importorskip("tinygrad_lite.compiler.native")
 
+pytestmark = pytest.mark.sample(2)
+
 X, Y = data.moons(20, noise=0.1, seed=1)
 N = len(X)
 

@@ -21,6 +21,8 @@ from tinygrad_lite.draw.sketch import sketched
 from tinygrad_lite.engine import scope, topological_order
 from tinygrad_lite.notation import decimals
 
+pytestmark = pytest.mark.sample(4)
+
 HOSTILE = [
     "<b>x</b>", 'say "hi"', "back\\slash \\n", "{a|b}", "&lt;", "<script>alert(1)</script>", "</script>",
     '"><img src=x onerror=alert(1)>', "]]>", "naïve ∂ 漢字", "a\nb", "x\x00y", "a;b", "#f0", "<!--", "\u202e", "\u2028",
@@ -505,6 +507,7 @@ def test_different_lessons_have_different_names_and_the_same_lesson_the_same_byt
     assert pages[0] == pages[1]
 
 
+@pytest.mark.long
 def test_bytes_do_not_depend_on_the_hash_seed(tmp_path):
     code = (
         "import hashlib\n"

@@ -13,6 +13,8 @@ from tinygrad_lite.draw import dot, svg
 from . import targets
 from .fuzz import NAMES
 
+pytestmark = pytest.mark.sample(30)
+
 CORPUS = sorted(path for path in (Path(__file__).parent / "corpus").rglob("*") if path.is_file())
 
 
