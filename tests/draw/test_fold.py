@@ -13,7 +13,7 @@ from tinygrad_lite.draw.graph import WIDE
 from tinygrad_lite.draw.layout import layout
 from tinygrad_lite.engine import topological_order
 
-pytestmark = pytest.mark.sample(4)
+pytestmark = pytest.mark.sample(2)
 
 X, Y = data.moons(100, noise=0.1, seed=0)
 

@@ -15,7 +15,7 @@ import pytest
 from tinygrad_lite.draw.layout import layout, one_line, svg, text_width
 from tinygrad_lite.draw.picture import Arrow, Box, Picture
 
-pytestmark = pytest.mark.sample(8)
+pytestmark = pytest.mark.sample(4)
 
 ROOT = Path(__file__).parents[2]
 SVG = "{http://www.w3.org/2000/svg}"
