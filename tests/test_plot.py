@@ -21,7 +21,7 @@ from matplotlib import pyplot as plt
 
 from tinygrad_lite import plot
 
-pytestmark = pytest.mark.sample(3)
+pytestmark = pytest.mark.sample(2)
 
 POINTS = [[-1.0, 0.5], [1.0, 1.0], [0.5, -1.0], [2.0, 0.0]]
 SIDES = [-1, 1, -1, 1]

@@ -82,7 +82,7 @@ def test_fit_is_the_loop_one_would_write_bit_for_bit(kind, batch_size, schedule,
     assert runs[0] == runs[1]
 
 
-@pytest.mark.sample(1)
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_two_moons_are_learned_within_a_hundred_steps(seed):
     points, sides = data.moons(100, noise=0.1, seed=seed)

@@ -17,6 +17,8 @@ from .error_bounds import Tally, error_bounds, may_choose_otherwise
 pytest.importorskip("llvmlite")
 np = pytest.importorskip("numpy")
 
+pytestmark = pytest.mark.sample(6)
+
 inf = math.inf
 
 

@@ -13,7 +13,7 @@ from .error_bounds import error_bounds
 pytest.importorskip("llvmlite")
 np = pytest.importorskip("numpy")
 
-pytestmark = pytest.mark.sample(8)
+pytestmark = pytest.mark.sample(5)
 
 each_op = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
 
