@@ -5,8 +5,9 @@ from random import Random
 
 import pytest
 
-from tinygrad_lite import Value, ops
-from tinygrad_lite.compiler import jit, native
+from tinygrad_lite import Op, Value, ops
+from tinygrad_lite.compiler import jit, native, vector_math
+from tinygrad_lite.compiler.lowerings import LOWERINGS, Lowering
 
 from ..accuracy import ACCURACY
 from ..edge_table import inf, nan
@@ -199,3 +200,45 @@ def test_vectors_of_any_width_and_scalars_compute_alike(op):
         w.data = x
         got = scalar.batch()[0]
         assert ulps(got, true(op, x)) <= ACCURACY[op].compiled[0], f"{op.name}({x!r}): {got!r}"
+
+
+# --- functions that no operation of the table uses yet
+
+ERF = Op("erf", "erf", math.erf, (lambda out, x: 2.0 / math.sqrt(math.pi) * ops.exp(-x * x),))
+ERF_BOUND = 1.5  # ulp
+ERF_SPECIAL = [
+    (0.0, 0.0), (-0.0, -0.0), (inf, 1.0), (-inf, -1.0), (nan, nan), (5e-324, 5e-324), (-5e-324, -5e-324),
+    (LARGEST, 1.0), (1e-310, 1.1283791670955e-310), (6.0, 1.0), (-6.5, -1.0),
+]  # fmt: skip
+
+
+@pytest.fixture(params=[1, 2, 4, 8])
+def compiled_erf(request, monkeypatch):
+    """erf of a batch, for vectors of some width."""
+    from tinygrad_lite.compiler import program
+
+    monkeypatch.setattr(program, "cache", {})
+    monkeypatch.setattr(native.host(), "width", request.param)
+    monkeypatch.setitem(LOWERINGS, ERF, Lowering(vector_math.erf, long=True))
+    return jit(lambda x: ERF(x)).batch
+
+
+def test_erf_is_within_its_bound_of_mpmath(compiled_erf):
+    r = Random("erf")
+    where = any_magnitude, between(-6.5, 6.5), between(-1.0, 1.0), between(0.8, 1.6), around(0.84375, -0.84375, 6.0)
+    xs = [r.choice(where)(r) for _ in range(COUNT // 4)]
+    off, x, got = max((ulps(y, mp.erf(mpf(x))), x, y) for x, y in zip(xs, compiled_erf(xs).tolist()))
+    assert off <= ERF_BOUND, f"erf({x!r}) is {mp.nstr(mp.erf(mpf(x)), 20)}, got {got!r}: {off:.3g} ulp"
+
+
+def test_erf_of_special_values_is_exact_in_every_lane_and_odd(compiled_erf):
+    for x, value in ERF_SPECIAL:
+        for lane in range(9):
+            batch = [0.5] * 9
+            batch[lane] = x
+            found = compiled_erf(batch).tolist()
+            assert same(found[lane], value), f"erf({x!r}) in lane {lane}: {found[lane]!r}"
+            assert found.count(found[(lane + 1) % 9]) == 8  # the neighbours'
+    r = Random(0)
+    xs = [r.uniform(-6.5, 6.5) for _ in range(1000)]
+    assert compiled_erf([-x for x in xs]).tolist() == [-y for y in compiled_erf(xs).tolist()]
