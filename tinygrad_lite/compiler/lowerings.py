@@ -265,7 +265,7 @@ LOWERINGS: dict[Op, Lowering] = _Lowerings({
     ops.asinh: _function("asinh"),
     ops.acosh: _function("acosh"),
     ops.atanh: _function("atanh"),
-    ops.erf: _function("erf"),
+    ops.erf: _function("erf", vector_math.erf),
     ops.tanh: _function("tanh", vector_math.tanh),
     ops.sigmoid: _function("sigmoid", vector_math.sigmoid),
     ops.softplus: _function("softplus", vector_math.softplus),
