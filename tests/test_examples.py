@@ -174,7 +174,7 @@ REFUSED = {  # (X, y, what the message says)
     "a generator": ((x for x in POINTS), SIDES, r"X is a generator, .*: write list\(\.\.\.\)"),
     "zip": (POINTS, zip(SIDES), r"y is a zip, .*: write list"),
     "a set": (POINTS, set(range(N)), "y is a set, which has no order"),
-    "a dict": ({i: x for i, x in enumerate(POINTS)}, SIDES, r"X is a dict: write list\(X\.values\(\)\)"),
+    "a dict": (dict(enumerate(POINTS)), SIDES, r"X is a dict: write list\(X\.values\(\)\)"),
     "values of a dict": (dict(enumerate(POINTS)).values(), SIDES, r"X is a dict_values, .*: write list\(\.\.\.\)"),
     "text": (POINTS, "abcdefghijkl", "y is 'abcdefghijkl'"),
     "bytes": (POINTS, b"abcdefghijkl", "y is b'abcdefghijkl'"),
@@ -342,7 +342,7 @@ def test_sparse_matrices_say_what_to_write():
 
 def test_an_integer_that_no_float_holds_is_refused():
     for X in [10**400], [[1.0, 10**400]]:
-        with pytest.raises(OverflowError, match="a float holds at most 1.8e308"):
+        with pytest.raises(OverflowError, match=r"a float holds at most 1\.8e308"):
             examples.rows(X)
 
 
@@ -402,7 +402,11 @@ def test_accuracy_of_a_table_of_scores():
 # --- what a callback changes
 
 
-@pytest.mark.parametrize("make", [list, np.array, lambda x: np.array(x, np.float32), pd.Series, Tensor], ids=str)
+@pytest.mark.parametrize(
+    "make",
+    [list, np.array, lambda x: np.array(x, np.float32), pd.Series, Tensor],
+    ids=["list", "array", "float32", "Series", "Tensor"],
+)
 @pytest.mark.parametrize("compiled", [False, True])
 def test_a_change_of_the_examples_in_a_callback_counts(make, compiled):
     if compiled:
