@@ -174,7 +174,7 @@ REFUSED = {  # (X, y, what the message says)
     "a generator": ((x for x in POINTS), SIDES, r"X is a generator, .*: write list\(\.\.\.\)"),
     "zip": (POINTS, zip(SIDES), r"y is a zip, .*: write list"),
     "a set": (POINTS, set(range(N)), "y is a set, which has no order"),
-    "a dict": ({i: x for i, x in enumerate(POINTS)}, SIDES, r"X is a dict: write list\(X\.values\(\)\)"),
+    "a dict": (dict(enumerate(POINTS)), SIDES, r"X is a dict: write list\(X\.values\(\)\)"),
     "values of a dict": (dict(enumerate(POINTS)).values(), SIDES, r"X is a dict_values, .*: write list\(\.\.\.\)"),
     "text": (POINTS, "abcdefghijkl", "y is 'abcdefghijkl'"),
     "bytes": (POINTS, b"abcdefghijkl", "y is b'abcdefghijkl'"),
@@ -281,7 +281,8 @@ def test_what_holds_no_real_numbers_is_refused_by_name(entry, container):
         ]() + (REFUSED[container][2],)  # fresh ones: they are read up
     else:
         X, y, message = REFUSED[container]
-    with pytest.raises(TypeError, match=message.replace("y", "(?:y|targets)", 1) if entry == "accuracy" else message):
+    wording = message.replace("y", "(?:y|targets)", 1) if entry == "accuracy" else message
+    with pytest.raises(TypeError, match=wording):
         ENTRIES[entry](X, y)
 
 
@@ -342,7 +343,7 @@ def test_sparse_matrices_say_what_to_write():
 
 def test_an_integer_that_no_float_holds_is_refused():
     for X in [10**400], [[1.0, 10**400]]:
-        with pytest.raises(OverflowError, match="a float holds at most 1.8e308"):
+        with pytest.raises(OverflowError, match=r"a float holds at most 1\.8e308"):
             examples.rows(X)
 
 
