@@ -281,7 +281,8 @@ def test_what_holds_no_real_numbers_is_refused_by_name(entry, container):
         ]() + (REFUSED[container][2],)  # fresh ones: they are read up
     else:
         X, y, message = REFUSED[container]
-    with pytest.raises(TypeError, match=message.replace("y", "(?:y|targets)", 1) if entry == "accuracy" else message):
+    wording = message.replace("y", "(?:y|targets)", 1) if entry == "accuracy" else message
+    with pytest.raises(TypeError, match=wording):
         ENTRIES[entry](X, y)
 
 

@@ -68,6 +68,9 @@ def check_updates(name: str, results: MutableSequence[Any], state_size: int) -> 
             raise TypeError(f"{what}, got {result!r}{write}")
         if len(result) != 1 + state_size:
             raise ValueError(f"{what}, got {len(result)} numbers")
+        for x in result:
+            if hasattr(x, "local_grads"):
+                raise TypeError(f"{what}, got {x!r}: compute them from the arguments alone")
         results[i] = tuple([expect.number(f"what {name}.update returns", x) for x in result])
 
 
