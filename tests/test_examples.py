@@ -403,7 +403,8 @@ def test_accuracy_of_a_table_of_scores():
 # --- what a callback changes
 
 MAKERS = {
-    "list": list, "array": np.array, "float32": lambda x: np.array(x, np.float32), "Series": pd.Series, "Tensor": Tensor,
+    "list": list, "array": np.array, "float32": lambda x: np.array(x, np.float32), "Series": pd.Series,
+    "Tensor": Tensor,
 }  # fmt: skip
 
 
