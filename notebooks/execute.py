@@ -4,11 +4,11 @@
     python notebooks/execute.py 01_values_and_graphs  one of them, by name or by path
     python notebooks/execute.py --check               write nothing; exit status 1 where an output has changed
 
-The kernel is the Python that runs this file. It sees no Graphviz, so that graphs are drawn by the project's
-own layout, and none of the reader's IPython or matplotlib settings. What a cell tagged `volatile` prints (a
-measured time, say) may change from run to run. The picture of the cell tagged `cover` is also written to
-pictures/. Last digits and pixels depend on the versions that a notebook notes as `executed_with`; the rest of
-the processor, such as the width of its vectors, makes no difference. Needs the extra `notebooks`.
+The kernel is the Python that runs this file. It sees neither Graphviz, so that graphs are drawn by the project's own
+layout, nor your IPython and matplotlib settings. What a cell tagged `volatile` prints (a measured time, say) may change
+from run to run. The picture of the cell tagged `cover` is also written to pictures/. Last digits and pixels depend on
+the versions that a notebook records as `executed_with`; other traits of a processor, such as its vector width,
+make no difference. Needs the extra `notebooks`.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ import tempfile
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import nbformat
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbformat import NotebookNode
 
 HERE = Path(__file__).resolve().parent
-CELL_SECONDS = 600  # one cell may take so long before it counts as stuck
+CELL_SECONDS = 600  # after which a cell counts as stuck
 
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -47,9 +47,8 @@ METADATA = {
         "pygments_lexer": "ipython3",
     },
 }
-# A PNG names the matplotlib that wrote it, unless told not to. log_level: only errors, because a kernel
-# that talks to its own machine need not warn that nothing is encrypted. exec_lines: our warnings are errors, unless
-# a cell provokes one on purpose.
+# Software: None, or a PNG would name the matplotlib that wrote it. log_level: a kernel that talks to its own machine
+# need not warn that nothing is encrypted. exec_lines: our warnings are errors, unless a cell provokes one on purpose.
 IPYTHON_CONFIG = """\
 c.InlineBackend.print_figure_kwargs = {"bbox_inches": "tight", "metadata": {"Software": None}}
 c.IPKernelApp.log_level = "ERROR"
@@ -72,14 +71,14 @@ class ThisPython(AsyncKernelManager):
 
 
 def executed_with() -> str:
-    """What decides about last digits and pixels: the interpreter, the C library, and those who compute and draw."""
+    """What determines last digits and pixels: interpreter, C library, and the packages that compute and draw."""
     library = " ".join(platform.libc_ver()).strip() or platform.system()
     packages = ", ".join(f"{name} {version(name)}" for name in ("numpy", "matplotlib"))
     return f"Python {sys.version_info.major}.{sys.version_info.minor}, {platform.machine()}, {library}, {packages}"
 
 
-def run(path: Path, client_class: type[NotebookClient] = NotebookClient) -> Any:
-    """The notebook at path, executed from a fresh kernel and normalised. The file stays as it is.
+def run(path: Path, client_class: type[NotebookClient] = NotebookClient) -> NotebookNode:
+    """The notebook at path, executed in a fresh kernel and normalised. The file stays as it is.
 
     RuntimeError names the notebook, the cell (the first is 1) and the error.
     """
@@ -122,7 +121,7 @@ def _environment(settings: Path) -> dict[str, str]:
     }
 
 
-def normalised(notebook: Any) -> Any:
+def normalised(notebook: NotebookNode) -> NotebookNode:
     """A copy without what differs between two equal runs: timestamps, ids, versions, widget state."""
     notebook = copy.deepcopy(notebook)
     kept = {key: notebook.metadata[key] for key in ("executed_with",) if key in notebook.metadata}
@@ -136,9 +135,9 @@ def normalised(notebook: Any) -> Any:
     return notebook
 
 
-def _normalised_outputs(outputs: Sequence[Any]) -> list[Any]:
-    """Without widgets and memory addresses; pieces of text that the kernel happened to send are joined again."""
-    kept: list[Any] = []
+def _normalised_outputs(outputs: Sequence[NotebookNode]) -> list[NotebookNode]:
+    """Without widgets and memory addresses; text that the kernel happened to send in pieces is joined."""
+    kept: list[NotebookNode] = []
     for output in outputs:
         if output.output_type == "stream" and kept and kept[-1].get("name") == output.name:
             kept[-1].text += output.text
@@ -153,7 +152,7 @@ def _normalised_outputs(outputs: Sequence[Any]) -> list[Any]:
     return kept
 
 
-def cover(notebook: Any) -> tuple[str, bytes] | None:
+def cover(notebook: NotebookNode) -> tuple[str, bytes] | None:
     """The picture of the cell tagged `cover`: its suffix, ".svg" or ".png", and what the file holds."""
     for cell in notebook.cells:
         if "cover" in cell.metadata.get("tags", ()):
@@ -166,13 +165,13 @@ def cover(notebook: Any) -> tuple[str, bytes] | None:
     return None
 
 
-def text(notebook: Any) -> str:
-    """The notebook as it stands in its file."""
+def text(notebook: NotebookNode) -> str:
+    """The notebook as written to its file."""
     return str(nbformat.writes(notebook)).rstrip("\n") + "\n"
 
 
-def changed_cells(before: Any, after: Any) -> list[int]:
-    """The code cells (the first cell is 1) whose outputs differ, the volatile ones apart."""
+def changed_cells(before: NotebookNode, after: NotebookNode) -> list[int]:
+    """The code cells (the first cell is 1) whose outputs differ, except volatile ones."""
     pairs = enumerate(zip(normalised(before).cells, after.cells, strict=True), start=1)
     return [
         number

@@ -8,15 +8,15 @@ LOOKS = ("CALL", "RESUME", "JUMP_BACKWARD")
 
 
 def interrupted(act, modules, moment):
-    """Runs act() with a KeyboardInterrupt at the so-manieth moment (0, 1, ...) in the code of these modules.
+    """Runs act() with a KeyboardInterrupt at moment 0, 1, ... in the code of these modules and packages.
 
     False where act ended before that moment came."""
-    files = {module.__file__ for module in modules}
+    places = tuple(module.__file__.removesuffix("__init__.py") for module in modules)
     last, moments = {}, 0
 
     def trace(frame, event, arg):
         nonlocal moments
-        if frame.f_code.co_filename not in files:
+        if not frame.f_code.co_filename.startswith(places):
             return None
         frame.f_trace_opcodes = True
         if event == "call":

@@ -185,11 +185,11 @@ def test_data_do_not_depend_on_the_hash_seed_and_are_those_of_the_first_release(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((0,), "number of points n of at least 1, got 0"),
-        ((-3,), "number of points n of at least 1, got -3"),
-        ((2.5,), "number of points n of at least 1, got 2.5"),
-        (("10",), "number of points n of at least 1, got '10'"),
-        ((10, math.nan), "noise as a standard deviation of at least 0, got nan"),
+        ((0,), "n must be a whole number of points, at least 1, got 0"),
+        ((-3,), "n must be a whole number of points, at least 1, got -3"),
+        ((2.5,), "n must be a whole number of points, at least 1, got 2.5"),
+        (("10",), "n must be a whole number of points, at least 1, got '10'"),
+        ((10, math.nan), "noise must be a finite number of at least 0, got nan"),
     ],
 )
 def test_a_size_or_noise_that_is_none_is_refused(make, arguments, message):
@@ -205,13 +205,13 @@ def test_a_size_or_noise_that_is_none_is_refused(make, arguments, message):
     ],
 )
 def test_negative_noise_is_refused_and_named_as_it_was_given(make):
-    with pytest.raises(ValueError, match=r"noise as a standard deviation of at least 0, got -0\.1"):
+    with pytest.raises(ValueError, match=r"noise must be a finite number of at least 0, got -0\.1"):
         make(10, -0.1)
 
 
 @pytest.mark.parametrize("centers", [0, -1])
 def test_blobs_without_a_center_are_refused(centers):
-    with pytest.raises(ValueError, match=f"at least one center, got {centers}"):
+    with pytest.raises(ValueError, match=f"centers must be a whole number of at least 1, got {centers}"):
         data.blobs(10, centers=centers)
 
 
@@ -331,12 +331,18 @@ def test_draws_with_replacement_are_uniform():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: data.batches([[1.0]], [1, 2], 1), "batches expects as many points as targets, got 1 and 2"),
-        (lambda: data.batches([], [], 1), "batches expects at least one example, got none"),
-        (lambda: data.batches([[1.0]], [1], 0), "batches expects a size of at least 1, got 0"),
-        (lambda: data.batches([[1.0]], [1], -2), "batches expects a size of at least 1, got -2"),
-        (lambda: data.split([[1.0]], [1, 2]), "split expects as many points as targets, got 1 and 2"),
-        (lambda: data.split([], []), "split expects at least one example, got none"),
+        (
+            lambda: data.batches([[1.0]], [1, 2], 1),
+            "batches expects as many examples as targets, and at least one; got 1 and 2",
+        ),
+        (lambda: data.batches([], [], 1), "batches expects as many examples as targets, and at least one; got 0 and 0"),
+        (lambda: data.batches([[1.0]], [1], 0), "size must be a whole number of examples, at least 1, got 0"),
+        (lambda: data.batches([[1.0]], [1], -2), "size must be a whole number of examples, at least 1, got -2"),
+        (
+            lambda: data.split([[1.0]], [1, 2]),
+            "split expects as many examples as targets, and at least one; got 1 and 2",
+        ),
+        (lambda: data.split([], []), "split expects as many examples as targets, and at least one; got 0 and 0"),
     ],
 )
 def test_data_that_do_not_fit_are_refused(make, message):

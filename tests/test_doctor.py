@@ -121,10 +121,10 @@ def test_everything_is_put_back_after_an_exception():
 def test_a_loss_that_is_a_plain_number():
     model = MLP(2, [4, 1], seed=0)
     finding = only(doctor(model, lambda x, side: nn.hinge(model(x).data, side), X, Y))
-    assert finding.name == "the loss is no Value" and re.search(r"returned [\d.]+; compute it from", finding.seen)
+    assert finding.name == "the loss is not a Value" and re.search(r"returned [\d.]+; compute it from", finding.seen)
     assert "not from their .data" in finding.seen
     loss = lambda X, Y: sum(nn.hinge(model(x).data, s) for x, s in zip(X, Y)) / len(X)  # noqa: E731
-    assert only(doctor(model, loss, X, Y)).name == "the loss is no Value"
+    assert only(doctor(model, loss, X, Y)).name == "the loss is not a Value"
 
 
 def test_a_forgotten_mean_or_return_is_named_without_printing_the_values():
@@ -182,7 +182,7 @@ def test_numbers_that_are_not_finite_are_traced_to_their_birth():
     finding = only(checkup)
     assert finding.name == "not finite" and "log(Value(0)) at " in finding.seen and __file__ in finding.seen
     checkup = doctor(model, lambda x, side: (model(x) - model(x)) ** 0.5, X, Y)
-    assert "was born in the backward pass" in only(checkup).seen
+    assert "first appeared in the backward pass" in only(checkup).seen
 
 
 def test_a_loss_that_is_not_finite_only_sometimes():
@@ -252,7 +252,7 @@ def test_an_optimiser_of_another_model():
     checkup = doctor(model, hinge(model), X, Y, optim.SGD(other.parameters(), 0.1))
     assert names(checkup) == ["not in the optimiser"] and "model.parameters()" in checkup.findings[0].do
     frozen = doctor(model, hinge(model), X, Y, optim.SGD(model.layers[1].parameters(), 0.1))
-    assert names(frozen) == ["not in the optimiser"] and "where that is meant, to freeze it" in frozen.findings[0].do
+    assert names(frozen) == ["not in the optimiser"] and "if you mean to freeze it" in frozen.findings[0].do
 
 
 def test_a_parameter_that_was_replaced_by_a_computed_one():
@@ -516,9 +516,9 @@ def test_the_page_in_a_notebook_escapes_what_it_shows():
     ("arguments", "options", "error", "says"),
     [
         (([Value(1.0)], X, Y), {}, TypeError, "doctor expects a model, an nn.Module, got \\["),
-        ((MLP(2, [1]), X, Y[1:]), {}, ValueError, "a target for each, got 60 and 59"),
-        ((MLP(2, [1]), [], []), {}, ValueError, "a target for each, got 0 and 0"),
-        ((MLP(2, [1]), X, Y), {"examples": 0}, ValueError, "examples is a whole number of at least 1, got 0"),
+        ((MLP(2, [1]), X, Y[1:]), {}, ValueError, "as many examples as targets, and at least one; got 60 and 59"),
+        ((MLP(2, [1]), [], []), {}, ValueError, "at least one; got 0 and 0"),
+        ((MLP(2, [1]), X, Y), {"examples": 0}, ValueError, "examples must be a whole number of at least 1, got 0"),
     ],
 )
 def test_arguments_that_make_no_sense_are_refused(arguments, options, error, says):
@@ -537,7 +537,7 @@ def test_a_loss_that_is_no_function_is_refused(loss):
 def test_what_is_no_optimiser_is_refused(opt):
     model = MLP(2, [1])
     with pytest.raises(
-        TypeError, match=r"doctor expects an optimiser, as optim.SGD\(model.parameters\(\), lr=0.1\), got"
+        TypeError, match=r"doctor expects an optimiser such as optim.SGD\(model.parameters\(\), lr=0.1\), got"
     ):
         doctor(model, hinge(model), X, Y, opt)
 

@@ -679,7 +679,7 @@ HOSTILE = {
 def test_a_header_that_breaks_the_rules_of_the_format_is_refused(content, path):
     content = content if isinstance(content, (bytes, dict)) else content.encode()
     path.write_bytes(raw(content, THREE))
-    refuse(nn.Layer(2, 1, seed=0), path, f"{NOT_WHOLE}: .*; copy or download it once more$")
+    refuse(nn.Layer(2, 1, seed=0), path, f"{NOT_WHOLE}: .*; copy or download it again$")
 
 
 @pytest.mark.parametrize("padding", [0, 1, 7, 8, 1000])

@@ -478,7 +478,7 @@ OPT, SCORE, SCORES = optim.SGD(MODEL.parameters(), 0.1), MODEL([1, 2]), CLASSIFI
         (
             lambda: nn.hinge(SCORES, 1),
             TypeError,
-            "hinge expects one score, got a list of 3; for several classes cross_entropy",
+            "hinge expects one score, got a list of 3; for several classes use cross_entropy",
         ),
         (lambda: nn.bce_with_logits(SCORE, -1), ValueError, r"got -1; for labels -1 and 1 write \(y \+ 1\) / 2"),
         (lambda: nn.bce_with_logits(SCORES, 1), TypeError, "bce_with_logits expects one score, got a list of 3"),
@@ -492,7 +492,7 @@ OPT, SCORE, SCORES = optim.SGD(MODEL.parameters(), 0.1), MODEL([1, 2]), CLASSIFI
         (lambda: nn.softmax(SCORE), TypeError, "softmax expects a list of scores, one per class"),
         (lambda: Value(1.0, 5), TypeError, "the label of a Value is a string, got 5"),
         (lambda: MODEL([1, 2, 3]), ValueError, "MLP expects 2 inputs, got 3"),
-        (lambda: optim.SGD(MODEL, 0.1), TypeError, r"a list of Values, got one MLP: give it model.parameters\(\)"),
+        (lambda: optim.SGD(MODEL, 0.1), TypeError, r"a list of Values, got one MLP: write model.parameters\(\)"),
         (lambda: fit(OPT, abs, X, Y, epochs=1), TypeError, r"write fit\(loss, opt, X, y, epochs=...\)"),
         (lambda: fit(lambda x, y: 1.0, MODEL, X, Y, epochs=1), TypeError, "with a function and an optimiser, got "),
     ],

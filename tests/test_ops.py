@@ -14,6 +14,7 @@ import tinygrad_lite
 from tinygrad_lite import OPS, Op, Value, grad, hessian, ops
 from tinygrad_lite.engine import UNREACHED, topological_order
 
+from . import generated
 from .accuracy import error
 from .operation import Operation, inf, mp, mpf, nan
 from .operations import EDGES, OPERATIONS, missing
@@ -520,3 +521,19 @@ def test_an_operand_with_a_negative_partial_is_selected():
 def test_a_drawing_prints_the_usual_symbol_or_the_name(op):
     assert op.symbol == (OPERATIONS[op].symbol or op.name)
     assert getattr(ops, {"abs": "abs_"}.get(op.name, op.name)) is op
+
+
+# --- what follows from the table
+
+
+def test_methods_of_a_value_follow_from_the_table():
+    text = generated.METHODS.read_text(encoding="utf-8")
+    assert text == generated.methods(text), "run `python tests/generated.py`: methods.py lags behind the table"
+
+
+def test_the_package_exports_every_function_of_the_table():
+    functions = sorted(op.name for op in OPS if op.name not in ops.OPERATORS)
+    listed = sorted(name for name in ops.__all__ if name not in ("OPS", "Op"))
+    assert listed == functions, f"list in ops.__all__: {sorted(set(functions) ^ set(listed))}"
+    assert all(getattr(tinygrad_lite, name) is getattr(ops, name) for name in listed)
+    assert set(ops.__all__) <= set(tinygrad_lite.__all__)

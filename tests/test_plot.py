@@ -351,8 +351,8 @@ def test_places_without_a_finite_score_stay_white():
     [
         (lambda x: 1.0, [[1.0, 2.0, 3.0]], [1], r"each point is 2 numbers, got \[1.0, 2.0, 3.0\]"),
         (lambda x: 1.0, [1.0], [1], "each point is 2 numbers, got 1.0"),
-        (lambda x: 1.0, [], [], "expects a class for each point, got 0 points, 0 classes"),
-        (lambda x: 1.0, POINTS, [1], "got 4 points, 1 classes"),
+        (lambda x: 1.0, [], [], "expects as many points as targets, and at least one; got 0 and 0"),
+        (lambda x: 1.0, POINTS, [1], "got 4 and 1"),
         (lambda x: 1.0, POINTS, THREE, r"1 score per point.*\[-1, 1\] or \[0, 1\]; got \[0.0, 1.0, 2.0\]"),
         (lambda x: [1.0, 2.0], POINTS, SIDES, r"2 scores per point.*\[0, 1\]; got \[-1.0, 1.0\]"),
         (lambda x: math.nan, POINTS, SIDES, "not finite anywhere"),
@@ -770,7 +770,7 @@ def test_watch_says_what_it_expects():
     model = network()
     with pytest.raises(TypeError, match=r"layers of an nn.MLP, got Layer\(2, 3, activation='relu'\)"):
         plot.activations(nn.Layer(2, 3), POINTS)
-    with pytest.raises(ValueError, match="Watch expects examples and, with a loss, a target for each; got 0 and 0"):
+    with pytest.raises(ValueError, match="Watch expects as many examples as targets, and at least one; got 0 and 0"):
         plot.activations(model)
     with pytest.raises(ValueError, match="got 4 and 1"):
         plot.Watch(model, hinge(model), POINTS, [1])

@@ -136,7 +136,7 @@ def test_shares_that_cancel_up_to_rounding_give_0():
     [
         (3, "this is the value of x, not its gradient"),
         (-54, "the size is right, and the sign is wrong"),
-        (18, "the share through b = x ** 2 is missing"),
+        (18, "the share through b = x**2 is missing"),
         (36, "the share through a = 2 * x is missing"),
         (8, "this is the sum of the local derivatives"),
         (15, "this is the sum of the upstream gradients"),
@@ -145,7 +145,7 @@ def test_shares_that_cancel_up_to_rounding_give_0():
         (18 * 36, "the shares of several uses add up; this is their product"),
         (108, "twice what it should be"),
         (27, "half of what it should be"),
-        (18 + 6 * 2, "this comes out with 2 for the local derivative of b = x ** 2"),
+        (18 + 6 * 2, "this comes out with 2 for the local derivative of b = x**2"),
         (18 + 6 * 18, "n * x**n"),
         (0, "0 would mean that y stands still when x moves a little"),
         (53.5, "close, though"),
@@ -163,12 +163,12 @@ def test_where_two_roads_meet(answer, words):
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (6, "this is the local derivative of s = x ** 2 alone"),
+        (6, "this is the local derivative of s = x**2 alone"),
         (19, "this is the upstream gradient, d y / d s, alone"),
         (25, "this is upstream gradient plus local derivative"),
         (60, "the path x -> s -> t -> y is missing"),  # what a walk that does not wait for all users finds
         (54, "the path x -> s -> y is missing"),
-        (19 * 3, "this comes out with x**(n - 1) for the local derivative of s = x ** 2 with respect to x"),
+        (19 * 3, "this comes out with x**(n - 1) for the local derivative of s = x**2 with respect to x"),
         (-114, "the sign is wrong"),
         (1000, "So d y / d x = d y / d s * d s / d x"),
     ],
@@ -193,7 +193,7 @@ def test_mistakes_that_lead_to_the_same_number_are_all_named():
 def test_an_answer_that_follows_from_a_wrong_one_is_not_blamed_for_it():
     y, *_ = product_of_two_roads()
     text = told(predict(y, a=10, b=6, x=10 * 2 + 6 * 6))
-    assert "x = 56 not right yet, but it follows from your answer for a: mend that first." in text
+    assert "x = 56 not right yet, but it follows from your answer for a: fix that first." in text
     assert "b = 6 right." in text
 
 
@@ -221,13 +221,13 @@ def test_swapped_answers_are_told_only_where_both_are_given():
 )
 def test_slips_in_the_rule_of_an_operation(make, answer, words):
     report = predict(named(make(Value(2.0, "x")), "y"), x=answer)
-    assert report.ok is False and words.replace("-x", "neg(x)") in told(report)
+    assert report.ok is False and words in told(report)
 
 
 def test_the_forgotten_length_of_a_mean_is_a_missing_factor():
     x = Value(2.0, "x")
     y = named(3 * mean([x * 5, x * 7, 1.0]), "y")
-    assert "a factor is missing: the local derivatives of mean(x * 5, x * 7, 1)" in told(predict(y, x=36))
+    assert "a factor is missing: the local derivatives of mean([x * 5, x * 7, 1])" in told(predict(y, x=36))
 
 
 def test_a_wrong_gradient_of_the_root_is_asked_for_in_words():
@@ -291,7 +291,7 @@ def test_values_without_labels_are_called_by_their_formula():
     a, b = Value(2.0, "a"), Value(-3.0, "b")
     inner = a * b + 1
     text = told(predict(tanh(inner), {inner: 7, a: ...}))
-    assert "((a * b) + 1) = 7 not right yet" in text and "tanh((a * b) + 1)" in text
+    assert "a * b + 1 = 7 not right yet" in text and "tanh(a * b + 1)" in text
 
 
 def test_parameters_of_a_model_are_asked_for_by_their_path():
@@ -318,7 +318,7 @@ def test_a_graph_of_many_arrows_is_judged_in_time():
         (lambda: predict(diamond(), 5), TypeError, "predict\\(root, a=2\\)"),
         (lambda: predict(diamond(), q=5), ValueError, "no Value in this graph is labelled 'q'; there is"),
         (lambda: predict(diamond(), {Value(1.0): 5}), ValueError, "is not in this graph: y was not made from it"),
-        (lambda: predict(diamond(), x="54"), TypeError, "the answer for x should be one number"),
+        (lambda: predict(diamond(), x="54"), TypeError, "the answer for x .* must be one real number"),
         (lambda: predict(diamond(), x=[54]), TypeError, r"got \[54\]"),
     ],
 )
@@ -402,19 +402,19 @@ def as_a_set(a, b, out):
 
 MUL_FAULTS = {
     assigned: ("assigned instead of accumulated, for a and b", "becomes 3"),
-    one_assigned: ("assigned instead of accumulated, for b", "it.*should become 12, and becomes 2"),
+    one_assigned: ("assigned instead of accumulated, for b", "it.*should become 12, but becomes 2"),
     without_upstream: (
         "forgot the upstream gradient, for a and b",
-        "out.grad = 3: a.grad should become 9, and becomes 3",
+        "out.grad = 3: a.grad should become 9, but becomes 3",
     ),
     with_data_for_grad: ("forgot the upstream gradient, for a and b: it multiplies by out.data", "becomes 18"),
-    upstream_added: ("the upstream gradient is added, for a and b", "should become 9, and becomes 6"),
-    upstream_squared: ("the upstream gradient is misused, for a and b", "should become 9, and becomes 27"),
-    swapped: ("swapped operands, for a and b", "should become 3, and becomes 2"),
-    only_a: ("nothing is sent, for b", "b.grad should become 2, and becomes 0"),
-    minus: ("sign, for b", "b.grad should become 2, and becomes -2"),
-    read_too_early: ("wrong where the input is used twice, for a and b", "should become 4, and becomes 2"),
-    as_a_set: ("wrong where the input is used twice, for a and b", "should become 4, and becomes 2"),
+    upstream_added: ("the upstream gradient is added, for a and b", "should become 9, but becomes 6"),
+    upstream_squared: ("the upstream gradient is misused, for a and b", "should become 9, but becomes 27"),
+    swapped: ("swapped operands, for a and b", "should become 3, but becomes 2"),
+    only_a: ("nothing is sent, for b", "b.grad should become 2, but becomes 0"),
+    minus: ("sign, for b", "b.grad should become 2, but becomes -2"),
+    read_too_early: ("wrong where the input is used twice, for a and b", "should become 4, but becomes 2"),
+    as_a_set: ("wrong where the input is used twice, for a and b", "should become 4, but becomes 2"),
 }
 
 
@@ -431,7 +431,7 @@ def test_a_right_operation_has_no_fault_and_the_report_says_what_was_tried():
     report = diagnose(product(right))
     assert report.ok is True
     assert told(report).startswith("No fault found. Tried: 24 points of both signs, out.grad = 1 and 3")
-    assert "the same node in all places" in told(report)
+    assert "the same node for all operands" in told(report)
 
 
 def test_several_faults_are_all_told():
@@ -499,7 +499,7 @@ def test_an_operation_that_is_still_open_is_not_wrong(my_op):
     [
         (lambda a, b: a * b, "unsupported operand type(s) for *: 'Node' and 'Node'"),
         (lambda a, b: a * b, "diagnose(my_op, MyValue)"),
-        (lambda a: a.data, "It returns 2.0, which is no node"),
+        (lambda a: a.data, "It returns 2.0, which is not a node"),
         (lambda a: a.dat, "AttributeError: 'Node' object has no attribute 'dat' in <lambda>, line"),
         (lambda a: print(end=""), "Does it end in `return out`?"),
         (lambda a: type("Bare", (), {"data": a.data})(), "Write out._backward = backward"),
@@ -783,13 +783,13 @@ class AddsForTimes(Engine):
 
 LACKS = {
     NamedValue: ("a number in a node", "'NamedValue' object has no attribute 'data'"),
-    GradientOne: ("a gradient that starts at 0", "a.grad should be 0, and is 1"),
-    AddsForTimes: ("multiplication", "c.data should be 6, and is 5"),
+    GradientOne: ("a gradient that starts at 0", "a.grad should be 0, but is 1"),
+    AddsForTimes: ("multiplication", "c.data should be 6, but is 5"),
     LeavesNumbers: ("numbers on either side", "has no attribute 'data'"),
     LeavesNumbersOnTheLeft: ("numbers on either side", "unsupported operand type(s) for +: 'int' and"),
-    WithoutSeed: ("the local derivative", "c.grad should be 1, and is 0"),
-    WithoutUpstream: ("the upstream gradient", "should be 4, and is 1"),
-    Assigns: ("shares that accumulate", "b = a + a b.backward() a.grad should be 2, and is 1"),
+    WithoutSeed: ("the local derivative", "c.grad should be 1, but is 0"),
+    WithoutUpstream: ("the upstream gradient", "should be 4, but is 1"),
+    Assigns: ("shares that accumulate", "b = a + a b.backward() a.grad should be 2, but is 1"),
     PushesAtOnce: ("a topological order", "passed on the same share more than once"),
     Preorder: ("a topological order", "before all its shares had arrived"),
     ByLevels: ("a topological order", "before all its shares had arrived"),
@@ -833,7 +833,7 @@ def test_the_number_of_ideas_before_the_first_lack_is_told():
     assert told(check_value_class(AddsForTimes)).startswith(
         "Right so far: a number in a node, a gradient that starts at 0, addition. The next idea: multiplication."
     )
-    assert told(check_value_class(NamedValue)).startswith("Let us start with one node. The next idea: a number")
+    assert told(check_value_class(NamedValue)).startswith("Let's start with one node. The next idea: a number")
 
 
 class Nothing: ...
@@ -971,6 +971,7 @@ def test_practice_stays_a_room_of_its_own():
     """It imports the engine's rooms and the standard library alone."""
     for path in Path(practice.__file__).parent.glob("*.py"):
         source = path.read_text(encoding="utf-8")
-        assert set(re.findall(r"^\s*from \.\.(\w*)", source, re.MULTILINE)) <= {"", "engine", "ops", "parts"}
+        rooms = {"", "derivatives", "engine", "expect", "notation", "op", "ops", "parts"}
+        assert set(re.findall(r"^\s*from \.\.(\w*)", source, re.MULTILINE)) <= rooms
         imported = set(re.findall(r"^\s*(?:from|import) (\w+)", source, re.MULTILINE))
         assert imported - {"__future__"} <= sys.stdlib_module_names

@@ -290,16 +290,26 @@ def test_without_progress_nothing_is_printed(bar, capsys):
 @pytest.mark.parametrize(
     ("arguments", "options", "error", "message"),
     [
-        ((X, Y[:-1]), {}, ValueError, "as many examples as targets, got 12 and 11"),
-        (([], []), {}, ValueError, "at least one example, got none"),
-        ((np.zeros((0, 2)), np.zeros(0)), {}, ValueError, "at least one example, got none"),
-        ((X, Y), {"epochs": -1}, ValueError, "epochs is a whole number of at least 0, got -1"),
-        ((X, Y), {"epochs": 1.5}, ValueError, "epochs is a whole number of at least 0, got 1.5"),
-        ((X, Y), {"epochs": None}, ValueError, "epochs is a whole number of at least 0, got None"),
-        ((X, Y), {"batch_size": 0}, ValueError, r"batch_size is None \(all examples\) or a whole number .* got 0"),
-        ((X, Y), {"batch_size": 2.5}, ValueError, r"batch_size is None \(all examples\) or a whole number .* got 2.5"),
-        ((X, Y), {"tol": -1e-3}, ValueError, "tol is a largest step of at least 0, got -0.001"),
-        ((X, Y), {"tol": math.nan}, ValueError, "tol is a largest step of at least 0, got nan"),
+        ((X, Y[:-1]), {}, ValueError, "as many examples as targets, and at least one; got 12 and 11"),
+        (([], []), {}, ValueError, "as many examples as targets, and at least one; got 0 and 0"),
+        ((np.zeros((0, 2)), np.zeros(0)), {}, ValueError, "as many examples as targets, and at least one; got 0 and 0"),
+        ((X, Y), {"epochs": -1}, ValueError, "epochs must be a whole number of at least 0, got -1"),
+        ((X, Y), {"epochs": 1.5}, ValueError, "epochs must be a whole number of at least 0, got 1.5"),
+        ((X, Y), {"epochs": None}, ValueError, "epochs must be a whole number of at least 0, got None"),
+        (
+            (X, Y),
+            {"batch_size": 0},
+            ValueError,
+            r"batch_size must be a whole number of examples \(None: all of them\), at least 1, got 0",
+        ),
+        (
+            (X, Y),
+            {"batch_size": 2.5},
+            ValueError,
+            r"batch_size must be a whole number of examples \(None: all of them\), at least 1, got 2.5",
+        ),
+        ((X, Y), {"tol": -1e-3}, ValueError, "tol must be a finite number of at least 0, got -0.001"),
+        ((X, Y), {"tol": math.nan}, ValueError, "tol must be a finite number of at least 0, got nan"),
     ],
 )
 def test_arguments_that_make_no_sense_are_refused_before_anything_runs(arguments, options, error, message):
@@ -467,5 +477,5 @@ def test_inside_no_grad_nothing_can_be_learnt():
 
 def test_every_is_a_number_of_epochs():
     w = Value(1.0)
-    with pytest.raises(ValueError, match="every is a whole number of epochs, at least 1, got 0"):
+    with pytest.raises(ValueError, match="every must be a whole number of epochs, at least 1, got 0"):
         fit(lambda x, y: w * x, optim.SGD([w], 0.1), [1.0], [1.0], epochs=1, every=0, progress=False)

@@ -11,51 +11,17 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from . import data, nn, optim
+from . import data, derivatives, engine, mistakes, nn, ops, optim
 from .check import check_op, gradcheck
 from .compiler import jit
+from .derivatives import grad, hessian, hvp, jacobian
 from .doctor import doctor
 from .draw import draw_dot
-from .engine import Value, anomaly, grad, hessian, no_grad, scope
+from .engine import Value
 from .io import load, save
 from .mistakes import TrainingWarning
-from .ops import (
-    OPS,
-    Op,
-    acos,
-    asin,
-    atan,
-    atan2,
-    clip,
-    cos,
-    cosh,
-    dot,
-    equal,
-    exp,
-    expm1,
-    hypot,
-    leaky_relu,
-    log,
-    log1p,
-    logsumexp,
-    maximum,
-    mean,
-    minimum,
-    pick,
-    power,
-    relu,
-    sigmoid,
-    sign,
-    sin,
-    sinh,
-    softplus,
-    sqrt,
-    step,
-    tan,
-    tanh,
-    total,
-    where,
-)
+from .modes import anomaly, no_grad, scope
+from .ops import *  # noqa: F403
 from .train import History, fit
 
 if TYPE_CHECKING:
@@ -73,11 +39,12 @@ def __getattr__(name: str) -> Any:
 
 __version__ = "0.1.0"
 __all__ = [
-    "OPS", "History", "Op", "TrainingWarning", "Value",
-    "acos", "anomaly", "asin", "atan", "atan2", "check_op", "clip", "cos", "cosh", "data", "doctor",
-    "dot", "draw_dot", "equal", "exp", "explain", "expm1", "fit", "grad", "gradcheck", "hessian", "hypot", "jit",
-    "leaky_relu",
-    "load", "log", "log1p", "logsumexp", "maximum", "mean", "minimum", "nn", "no_grad", "optim", "pick", "player",
-    "power", "relu", "save", "scope", "sigmoid", "sign", "sin", "sinh", "softplus", "sqrt", "step", "tan", "tanh",
-    "total", "where",
+    "History", "TrainingWarning", "Value", "anomaly", "check_op", "data", "doctor", "draw_dot", "explain", "fit",
+    "grad", "gradcheck", "hessian", "hvp", "jacobian", "jit", "load", "nn", "no_grad", "optim", "player", "save",
+    "scope",
 ]  # fmt: skip
+__all__ += ops.__all__
+
+for _name in ("SELECTED_LATER", "adjoints", "grad", "gradients", "hessian"):  # importable from where they were
+    setattr(engine, _name, getattr(derivatives, _name))
+engine.has_changed = mistakes.has_changed  # type: ignore[attr-defined]

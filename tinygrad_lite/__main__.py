@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import data, nn, optim
+from . import data, nn, optim, plot
 from .compiler import jit
 from .draw import draw_dot
 from .engine import Value, no_grad
@@ -69,114 +69,95 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="digits: 1,797 real handwritten digits, 8 x 8 pixels, ten classes; "
         "moons: 100 points on two interleaved half circles, two classes",
     )
+    demo.add_argument("--epochs", type=_whole, metavar="N", help="passes over the data (default: digits 8, moons 100)")
     demo.add_argument(
-        "--epochs", type=_whole, metavar="N", help="how often to go through the data (digits: 8, moons: 100)"
+        "--lr",
+        type=_positive,
+        metavar="RATE",
+        help="learning rate: how far a step goes (default: digits 0.2, moons 0.4)",
     )
     demo.add_argument(
-        "--lr", type=_positive, metavar="RATE", help="learning rate: how far each step goes (digits: 0.2, moons: 0.4)"
+        "--seed", type=int, default=0, metavar="N", help="seed of the random weights and shuffles (default: 0)"
     )
-    demo.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="another seed, other random weights and shuffles (default: 0)"
-    )
-    demo.add_argument(
-        "--out", metavar="FOLDER", help="where to write pictures and model (default: demo-digits or demo-moons)"
-    )
+    demo.add_argument("--out", metavar="FOLDER", help="for pictures and model (default: demo-digits or demo-moons)")
     options = parser.parse_args(arguments)
-    if options.out is None:
-        options.out = f"demo-{options.what}"
+    options.out = options.out or f"demo-{options.what}"
     return options
 
 
 def _digits(options: argparse.Namespace, out: Path) -> None:
-    from . import plot
-
-    X, y = data.digits()
-    X_train, y_train, X_test, y_test = data.split(X, y, seed=options.seed)
+    X, y, X_test, y_test = data.split(*data.digits(), seed=options.seed)
     model = nn.MLP(64, [32, 10], activation="tanh", seed=options.seed)
-    print(f"{model}\ntraining on {len(X_train)} digits, {len(X_test)} held out")
-    epochs = options.epochs or 8
-    steps = epochs * -(-len(X_train) // 32)
-    history = _train(
-        model,
-        lambda x, k: nn.cross_entropy(model(x), k),
-        optim.SGD(model.parameters(), lr=options.lr or 0.2, momentum=0.9),
-        X_train, y_train, epochs, options,
-        batch_size=32,
-        schedule=optim.schedules.cosine(options.lr or 0.2, steps),
-    )  # fmt: skip
+    print(f"{model}\ntraining on {len(X)} digits, {len(X_test)} held out")
+    lr, epochs, size = options.lr or 0.2, options.epochs or 8, 32
+    schedule = optim.schedules.cosine(lr, epochs * -(-len(X) // size))
+    opt = optim.SGD(model.parameters(), lr=lr, momentum=0.9)
+    loss = lambda x, k: nn.cross_entropy(model(x), k)  # noqa: E731
+    history = _train(model, loss, opt, X, y, epochs, options.seed, batch_size=size, schedule=schedule)
     scores = _scores(model, X_test)
     guesses = [s.index(max(s)) for s in scores]
     _report(model, history, nn.accuracy(scores, y_test), out)
     wrong = [i for i, (guess, k) in enumerate(zip(guesses, y_test)) if guess != k]
-    sheet = plot.digits(
-        [X_test[i] for i in wrong[:40]], [f"{y_test[i]}, read as {guesses[i]}" for i in wrong[:40]], columns=6
-    )
-    _figure(sheet.flat[0], out / "misread.png", f"{len(wrong)} of {len(y_test)} held-out digits misread")
+    titles = [f"{y_test[i]}, read as {guesses[i]}" for i in wrong[:40]]
+    plot.digits([X_test[i] for i in wrong[:40]], titles, columns=6)
+    _save_figure(out / "misread.png", f"{len(wrong)} of {len(y_test)} held-out digits misread")
     hidden = model.layers[0](X_test[0])
     _neuron(model.layers[1].neurons[0], [Value(h.data, f"h{i}") for i, h in enumerate(hidden)], out)
 
 
 def _moons(options: argparse.Namespace, out: Path) -> None:
-    from . import plot
-
     X, y = data.moons(100, noise=0.1, seed=options.seed)
     X_test, y_test = data.moons(400, noise=0.1, seed=options.seed + 1)
     model = nn.MLP(2, [16, 16, 1], seed=options.seed)
     print(f"{model}\ntraining on {len(X)} points, {len(X_test)} held out")
-    epochs = options.epochs or 100
-    parameters = model.parameters()
-    lr = options.lr or 0.4
-    history = _train(
-        model,
-        lambda x, side: nn.hinge(model(x), side),
-        optim.SGD(parameters, lr=lr, momentum=0.9),
-        X, y, epochs, options,
-        schedule=optim.schedules.linear(lr, epochs, end=lr / 10),
-        penalty=lambda: nn.l2(parameters, 1e-4),
-    )  # fmt: skip
-    scores = _scores(model, X_test)
-    _report(model, history, nn.accuracy(scores, y_test), out)
-    _figure(plot.decision_boundary(model, X, y), out / "decision_boundary.png", "two moons: where the score is 0")
+    lr, epochs, parameters = options.lr or 0.4, options.epochs or 100, model.parameters()
+    schedule = optim.schedules.linear(lr, epochs, end=lr / 10)
+    opt = optim.SGD(parameters, lr=lr, momentum=0.9)
+    loss = lambda x, side: nn.hinge(model(x), side)  # noqa: E731
+    penalty = lambda: nn.l2(parameters, 1e-4)  # noqa: E731
+    history = _train(model, loss, opt, X, y, epochs, options.seed, schedule=schedule, penalty=penalty)
+    _report(model, history, nn.accuracy(_scores(model, X_test), y_test), out)
+    plot.decision_boundary(model, X, y)
+    _save_figure(out / "decision_boundary.png", "two moons: where the score is 0")
     _neuron(model.layers[0].neurons[0], [Value(x, f"x{i}") for i, x in enumerate(X[0])], out)
 
 
 def _train(
     model: nn.MLP,
-    loss: Callable[[Any, Any], Any],
+    loss: Callable[..., Any],
     opt: optim.Optimizer,
     X: Sequence[Any],
     y: Sequence[Any],
     epochs: int,
-    options: argparse.Namespace,
-    **fit_options: Any,
+    seed: int,
+    **options: Any,
 ) -> History:
     """fit, with a bar that also shows the accuracy on (a part of) the training data."""
     from tqdm import tqdm
 
+    every = -(-len(X) // 200)
     with tqdm(total=epochs, unit="epoch") as bar:
 
         def show(epoch: int, history: History) -> None:
-            some = range(0, len(X), -(-len(X) // 200))
-            share = nn.accuracy(_scores(model, [X[i] for i in some]), [y[i] for i in some])
-            bar.set_postfix(loss=f"{history.loss[-1]:.4f}", accuracy=f"{share:.1%}", refresh=False)
+            accuracy = nn.accuracy(_scores(model, X[::every]), y[::every])
+            bar.set_postfix(loss=f"{history.loss[-1]:.4f}", accuracy=f"{accuracy:.1%}", refresh=False)
             bar.update(epoch - bar.n)
 
-        return fit(loss, opt, X, y, epochs=epochs, seed=options.seed, callback=show, progress=False, **fit_options)
+        return fit(loss, opt, X, y, epochs=epochs, seed=seed, callback=show, progress=False, **options)
 
 
-def _scores(model: nn.MLP, X: Sequence[Any]) -> Any:
+def _scores(model: nn.MLP, X: Sequence[Any]) -> list[Any]:
     """What the model says of every point: compiled where that is possible, else scalar by scalar."""
     if importlib.util.find_spec("llvmlite"):
-        return jit(model).batch(X).tolist()
+        return list(jit(model).batch(X).tolist())
     with no_grad():
         return [model(x) for x in X]
 
 
 def _report(model: nn.MLP, history: History, accuracy: float, out: Path) -> None:
-    from . import plot
-
     print(f"held-out accuracy {accuracy:.1%} after {history.steps} steps in {history.seconds:.1f} s")
-    _figure(plot.history(history), out / "loss.png", "the loss on the way")
+    plot.history(history)
+    _save_figure(out / "loss.png", "training loss, epoch by epoch")
     save(model, out / "model.safetensors")
     print(f"wrote {out / 'model.safetensors'}")
 
@@ -190,22 +171,22 @@ def _neuron(neuron: nn.Neuron, x: Sequence[Value], out: Path) -> None:
     result = neuron(x)
     result.label = "out"
     result.backward()
-    path = draw_dot(result).render(out / "neuron", cleanup=True)
-    print(f"wrote {path}")
+    print(f"wrote {draw_dot(result).render(out / 'neuron', cleanup=True)}")
 
 
-def _figure(ax: Any, path: Path, title: str) -> None:
+def _save_figure(path: Path, title: str) -> None:
+    """Writes the figure drawn last, and closes it."""
     from matplotlib import pyplot
 
-    ax.figure.suptitle(title, fontsize=11)
-    ax.figure.savefig(path, dpi=130)
-    pyplot.close(ax.figure)
+    pyplot.suptitle(title, fontsize=11)
+    pyplot.savefig(path, dpi=130)
+    pyplot.close()
     print(f"wrote {path}")
 
 
 def _whole(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"a whole number of at least 1 expected, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
     return int(text)
 
 
@@ -215,7 +196,7 @@ def _positive(text: str) -> float:
     except ValueError:
         value = 0.0
     if not 0.0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"a number above 0 expected, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
     return value
 
 

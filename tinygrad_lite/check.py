@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from .engine import Value, grad
+from .derivatives import grad
+from .engine import Value
 from .ops import Op
 
 
 def gradcheck(
-    f: Callable[..., Any], inputs: Sequence[float], h: float = 1e-4, rtol: float = 1e-6, atol: float = 1e-8
+    f: Callable[..., Value], inputs: Sequence[float], h: float = 1e-4, rtol: float = 1e-6, atol: float = 1e-8
 ) -> bool:
-    """True where backward and `grad` give the gradient of f at these inputs; else AssertionError that
-    says which input, what was got and what was expected.
+    """True where backward and `grad` give the gradient of f that differences give.
 
-    f: a function of len(inputs) Values to one Value, smooth there. The expected derivative is a central
-    difference (f(x + h) - f(x - h)) / 2h, extrapolated from steps h and h/2: error O(h^4) + O(eps / h);
-    h is in the units of x, relative for |x| > 1.
+    Parameters
+    ----------
+    f : a function of len(inputs) Values to one Value, smooth at these inputs.
+    h : the step of the central difference (f(x + h) - f(x - h)) / 2h, in the units of x, relative for |x| > 1. It is
+        extrapolated from steps h and h/2: error O(h^4) + O(eps / h).
+    rtol, atol : how far the two may be apart, relative to the larger and absolutely.
+
+    Raises
+    ------
+    AssertionError, which says which input, what was got and what was expected.
 
     >>> gradcheck(lambda a, b: (a * b).tanh(), [0.5, -1.0])
     True
@@ -40,16 +46,16 @@ def gradcheck(
 
 
 def check_op(op: Op, inputs: Sequence[float], order: int = 2, rtol: float = 1e-5) -> bool:
-    """True where the partials of an operation, and their own derivatives up to `order`, agree with
-    central differences at these flat operands; else AssertionError.
+    """True where the partials of an operation, and their own derivatives up to `order`, agree with central
+    differences at these flat operands; else AssertionError. rtol: how far they may be apart, relative.
 
     >>> from tinygrad_lite.ops import tanh
     >>> check_op(tanh, [0.3])
     True
     """
 
-    def derivative(path: tuple[int, ...]) -> Callable[..., Any]:
-        def f(*xs: Value) -> Any:
+    def derivative(path: tuple[int, ...]) -> Callable[..., Value]:
+        def f(*xs: Value) -> Value:
             out = Value.record(op, xs)
             for i in path:
                 (out,) = grad(out, [xs[i]])
@@ -65,7 +71,7 @@ def check_op(op: Op, inputs: Sequence[float], order: int = 2, rtol: float = 1e-5
     return True
 
 
-def _difference(f: Callable[..., Any], inputs: Sequence[float], i: int, h: float) -> float:
+def _difference(f: Callable[..., Value], inputs: Sequence[float], i: int, h: float) -> float:
     def central(h: float) -> float:
         sides = []
         for shift in h, -h:

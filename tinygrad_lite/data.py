@@ -1,21 +1,26 @@
 """Toy data sets, the real digits and irises, and mini-batches.
 
 Every generator returns X, a list of n points (lists of floats), and y, a list of n targets: -1.0 / 1.0
-for two classes, 0, 1, 2, ... for more, a float for `linear`. The same seed gives the same bits.
+for two classes, 0, 1, 2, ... for more, a float for `linear`. noise is the standard deviation of what is
+added to each coordinate (to y in `linear`). The same seed gives the same bits.
 """
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+from . import expect
 
 Points = list[list[float]]
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 def moons(n: int = 100, noise: float = 0.1, seed: int = 0) -> tuple[Points, list[float]]:
-    """Two interleaved half circles; noise: standard deviation added to each coordinate.
+    """Two interleaved half circles.
 
     >>> X, y = moons(4, noise=0.0)
     >>> [[round(a, 9), round(b, 9)] for a, b in X], y
@@ -62,9 +67,7 @@ def xor(n: int = 100, noise: float = 0.1, seed: int = 0) -> tuple[Points, list[f
 
 def blobs(n: int = 100, noise: float = 0.1, seed: int = 0, centers: int = 3) -> tuple[Points, list[int]]:
     """Round clouds at equal distances on a circle of radius 1; classes 0, 1, ..., centers - 1."""
-    rng = _generator(n, noise, seed)
-    if centers < 1:
-        raise ValueError(f"blobs expects at least one center, got {centers!r}")
+    rng, centers = _generator(n, noise, seed), expect.whole("centers", centers)
     X, y = [], []
     for i in range(n):
         angle = 2 * math.pi * (i % centers) / centers
@@ -94,9 +97,11 @@ def iris() -> tuple[Points, list[int]]:
     return _bundled("load_iris")
 
 
-def split(X: Sequence[Any], y: Sequence[Any], test: float = 0.2, seed: int = 0) -> tuple[Any, Any, Any, Any]:
+def split(
+    X: Sequence[A], y: Sequence[B], test: float = 0.2, seed: int = 0
+) -> tuple[list[A], list[B], list[A], list[B]]:
     """X_train, y_train, X_test, y_test after shuffling; test: the share to hold out, 0 to 1."""
-    _check_pairs("split", X, y)
+    expect.pairs("split", X, y)
     held = round(len(X) * test)
     if not 0 < held < len(X):
         raise ValueError(f"split expects a share that leaves examples on both sides, got {test!r} of {len(X)}")
@@ -106,16 +111,19 @@ def split(X: Sequence[Any], y: Sequence[Any], test: float = 0.2, seed: int = 0) 
 
 
 def batches(
-    X: Sequence[Any], y: Sequence[Any], size: int, seed: int = 0, replace: bool = False
-) -> Iterator[tuple[list[Any], list[Any]]]:
-    """One epoch of mini-batches (X, y) of `size` examples; the last may be smaller.
+    X: Sequence[A], y: Sequence[B], size: int, seed: int = 0, replace: bool = False
+) -> Iterator[tuple[list[A], list[B]]]:
+    """One epoch of mini-batches (X, y), shuffled.
 
-    Shuffled, every example once; replace=True draws each example independently instead, as the i_t of
-    lectures 001 and 12. For the next epoch give another seed.
+    Parameters
+    ----------
+    X, y : examples and their targets, as many of both.
+    size : examples per batch; the last may be smaller.
+    seed : of the order; give another one for the next epoch.
+    replace : False shows every example once; True draws each independently, as the i_t of lectures 001 and 12.
     """
-    _check_pairs("batches", X, y)
-    if size < 1:
-        raise ValueError(f"batches expects a size of at least 1, got {size!r}")
+    expect.pairs("batches", X, y)
+    size = expect.whole("size", size, of="examples")
     if replace:
         state, order = seed, []
         for _ in range(len(X)):
@@ -147,8 +155,9 @@ def shuffled(n: int, state: int) -> tuple[list[int], int]:
 
 
 def _two_classes(
-    n: int, noise: float, seed: int, at: Any, scale: float = 1.0, closed: bool = False
-) -> tuple[Points, list[float]]:
+    n: int, noise: float, seed: int, at: Callable[[float, float], tuple[float, float]], scale: float = 1.0,
+    closed: bool = False,
+) -> tuple[Points, list[float]]:  # fmt: skip
     """Classes in turn, each spread evenly over its curve at(side, u), u from 0 to 1."""
     rng = _generator(n, noise, seed)
     noise *= scale
@@ -163,10 +172,8 @@ def _two_classes(
 
 
 def _generator(n: int, noise: float, seed: int) -> random.Random:
-    if not isinstance(n, int) or n < 1:
-        raise ValueError(f"expected a number of points n of at least 1, got {n!r}")
-    if not noise >= 0.0:
-        raise ValueError(f"expected noise as a standard deviation of at least 0, got {noise!r}")
+    expect.whole("n", n, of="points")
+    expect.not_negative("noise", noise)
     return random.Random(seed)
 
 
@@ -177,10 +184,3 @@ def _bundled(name: str) -> tuple[Points, list[int]]:
         raise ImportError("the real data sets come with scikit-learn: pip install 'tinygrad_lite[demo]'") from None
     found = getattr(datasets, name)()
     return found.data.tolist(), found.target.tolist()
-
-
-def _check_pairs(who: str, X: Sequence[Any], y: Sequence[Any]) -> None:
-    if len(X) != len(y):
-        raise ValueError(f"{who} expects as many points as targets, got {len(X)} and {len(y)}")
-    if not len(X):
-        raise ValueError(f"{who} expects at least one example, got none")

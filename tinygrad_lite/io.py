@@ -20,11 +20,11 @@ _MOST_HEADER = 10_000_000  # bytes, and 1,000 for each tensor of the model
 
 
 def save(model: Module, path: str | os.PathLike[str]) -> None:
-    """Writes model's parameters to a safetensors file, one float64 tensor per weight and bias, named
-    and shaped as in PyTorch ("layers.0.weight", (nout, nin)), with a checksum.
+    """Writes model's parameters to a safetensors file: one float64 tensor per weight and bias, named and shaped as
+    in PyTorch ("layers.0.weight", (nout, nin)), with a checksum.
 
-    Atomic: a new file is written beside it, flushed to disk and renamed, so that path holds the old
-    model or the new one, whatever happens. OSError where it cannot be written.
+    Atomic: the file is written beside path, flushed to disk and renamed, so that path always holds the old model
+    or the new one. OSError where it cannot be written.
     """
     np, safetensors = _libraries()
     path = Path(path)
@@ -73,8 +73,8 @@ def load(model: Module, path: str | os.PathLike[str]) -> None:
     arrays = safetensors.load(content)
     # also where a flipped bit renamed the key
     ours = _CHECKSUM in metadata or any(re.fullmatch("[0-9a-f]{64}", text) for text in metadata.values())
-    if ours and _encode(safetensors, arrays) != content:  # what `save` would write, to the last bit
-        raise ValueError(f"{path} is damaged: its content does not match its checksum; copy it once more")
+    if ours and _encode(safetensors, arrays) != content:  # what `save` would write, bit for bit
+        raise ValueError(f"{path} is damaged: its content does not match its checksum; copy it again")
     got = {name: array.shape for name, array in arrays.items()}
     if expected != got:
         raise _another_model(path, expected, got)
@@ -120,20 +120,20 @@ def _read(path: Path, expected: dict[str, tuple[int, ...]]) -> tuple[bytes, dict
         return file.read(size), metadata
 
 
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found: dict[str, object] = {}
     for name, part in pairs:
         if name in found:
-            raise ValueError(f"{name} stands twice in its header")
+            raise ValueError(f"{name} appears twice in its header")
         found[name] = part
     return found
 
 
-def _not_whole(path: Any, why: object) -> ValueError:
-    return ValueError(f"{path} is not a whole safetensors file: {_shown(str(why))}; copy or download it once more")
+def _not_whole(path: object, why: object) -> ValueError:
+    return ValueError(f"{path} is not a whole safetensors file: {_shown(str(why))}; copy or download it again")
 
 
-def _another_model(path: Any, expected: dict[str, tuple[int, ...]], got: dict[str, tuple[int, ...]]) -> ValueError:
+def _another_model(path: object, expected: dict[str, tuple[int, ...]], got: dict[str, tuple[int, ...]]) -> ValueError:
     return ValueError(
         f"make the model as the one that was saved: {path} holds another model: expected {_shapes(expected)}; "
         f"got {_shapes(got)}"
@@ -147,7 +147,7 @@ def _shapes(shapes: dict[str, tuple[int, ...]]) -> str:
 
 
 def _shown(text: str) -> str:
-    """What stands in a file is data: no line breaks or control codes in a message, and no pages of it."""
+    """The content of a file is data: no line breaks or control codes in a message, and no pages of it."""
     return printable(text if len(text) <= 200 else f"{text[:150]}...{text[-40:]}")
 
 

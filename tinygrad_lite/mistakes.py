@@ -1,12 +1,21 @@
-"""What learners trip over: the category of our warnings, and the line of their program that one speaks of."""
+"""What learners trip over: every warning, the words for it, and the line of their program that it speaks of."""
 
 from __future__ import annotations
 
 import linecache
 import sys
 import warnings
+from collections.abc import Sequence
+from operator import is_
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, NamedTuple
+
+from .ieee import same
+
+if TYPE_CHECKING:
+    from .engine import Value
+    from .optim import Optimizer
+    from .train import History
 
 
 class TrainingWarning(UserWarning):
@@ -21,7 +30,7 @@ _first: dict[tuple[str, int, str], str] = {}  # (file, line, mistake) -> what wa
 
 
 def warn(mistake: str, message: str, category: type[Warning] = TrainingWarning) -> None:
-    """A warning at the user's line; the same mistake there is no news when it names another parameter."""
+    """A warning at the user's line; the same mistake there is not repeated for another parameter."""
     frame, depth = _user_frame()
     shown = frame.f_globals.setdefault("__warningregistry__", {})  # the standard filters' notes
     first = _first.setdefault((frame.f_code.co_filename, frame.f_lineno, mistake), message)
@@ -30,7 +39,7 @@ def warn(mistake: str, message: str, category: type[Warning] = TrainingWarning) 
     warnings.warn(message, category, stacklevel=depth)
 
 
-def not_a_loss(value: Any) -> str:
+def not_a_loss(value: object) -> str:
     """What a loss returned instead of one Value, and what to write."""
     if value is None:
         return "None: is there a `return`?"
@@ -53,3 +62,162 @@ def _user_frame() -> tuple[FrameType, int]:
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == package:
         frame, depth = frame.f_back, depth + 1
     return frame, depth
+
+
+# --- how messages speak of Values
+
+
+def name_of(x: Value) -> str:
+    """w1=-3 of a labelled Value, else Value(-3)."""
+    return f"{x.label}={x.data:g}" if x.label else f"Value({x.data:g})"
+
+
+def equation(node: Value) -> str:
+    """v = op(operands) at file:line of its making, where `anomaly` noted that."""
+    operands = ", ".join(f"{x:g}" if x.__class__ is float else name_of(x) for x in node.args[:6])
+    more = f", ... {len(node.args) - 6} more" if len(node.args) > 6 else ""
+    line = getattr(node, "line", "")
+    made = f"{node.op.name}({operands}{more})" if node.op else "a leaf"
+    return f"{name_of(node)} = {made}" + (f" at {line}" if line else "")
+
+
+# --- of the engine
+
+
+def look_for_an_update(x: Value, other: object) -> None:
+    """TrainingWarning for `p -= lr * p.grad` of a leaf p that has a gradient."""
+    if x.grad and not x.args and not hasattr(other, "local_grads"):
+        warn(
+            "update in place",
+            f"+= and -= make a new Value, of a graph that grows with every step, and leave {name_of(x)} as it is: "
+            "write p.data -= lr * p.grad",
+        )
+
+
+def look_for_an_old_graph(root: Value, order: Sequence[Value]) -> None:
+    """TrainingWarning for a further backward pass over a graph whose numbers were changed since it was recorded."""
+    if any(map(has_changed, order)):
+        warn(
+            "old graph",
+            f"a second backward() on {name_of(root)}, while .data was changed since it was computed: the gradients "
+            "are those of the old numbers. Compute the loss anew, inside the loop",
+        )
+
+
+def note_leaf(leaf: Value) -> None:
+    """Before a backward pass: where the leaf's adding up begins, for whoever looks for a forgotten zero_grad."""
+    if not leaf.grad or getattr(leaf, "before", None) is None:
+        leaf.before = leaf.grad
+    if hasattr(leaf.data, "local_grads"):
+        raise TypeError(f"the data of {name_of(leaf)} is a Value, not a number: write p.data -= lr * p.grad")
+    if leaf.grad is None:
+        raise TypeError(f"the grad of {name_of(leaf)} is None, not a number: write p.zero_grad()")
+
+
+def has_changed(node: Value) -> bool:
+    """Does a node's number no longer follow from its operands' numbers, as after an optimiser's step?"""
+    if node.op is None:
+        return False
+    try:
+        now = node.op.value(*[float(getattr(x, "data", x)) for x in node.args])
+    except Exception:  # an operation that cannot be asked, like a compiled function
+        return False
+    return not same(now, node.data)
+
+
+# --- what an optimiser's steps show of the loop around them
+
+PATIENCE = 10  # steps in a row in which the same parameters go unreached; rows of a table go in turn
+
+
+class LastStep(NamedTuple):
+    """What a step leaves for the next to be compared with. Replaced, never changed: a copy of an optimiser's
+    attributes restores it.
+
+    spent: the gradients that it used; None where the next pass may add to them. unreached: the indices of
+    parameters that no gradient reached, in_a_row: in how many steps by now just these.
+    """
+
+    spent: list[float | None]
+    unreached: list[int]
+    in_a_row: int
+
+
+def look_at_step(opt: Optimizer) -> None:
+    """TrainingWarning where no backward pass has reached any parameter since the last step, or the same few not
+    for `PATIENCE` steps, and where one added to the gradient that the last step had already used."""
+    last, before = opt.last_step, [getattr(p, "before", None) for p in opt.params]
+    unreached = [
+        i
+        for i, (p, began, spent) in enumerate(zip(opt.params, before, last.spent))
+        if began is None and (not p.grad or p.grad is spent)  # nor by hand
+    ]
+    in_a_row = last.in_a_row + 1 if unreached == last.unreached else 1
+    opt.last_step = LastStep(last.spent, unreached, in_a_row)
+    for_long = unreached and in_a_row == PATIENCE and before.count(None) < len(before)
+    if for_long or len(unreached) == len(before):
+        warn_unreached(opt.params, unreached)
+    if any(map(is_, before, last.spent)):
+        kept = [i for i, (began, spent) in enumerate(zip(before, last.spent)) if spent and began is spent]
+        if kept:
+            warn(
+                "zero_grad",
+                f"{_parameter_names(opt.params, kept)} still held the gradient of the last step, and backward added "
+                "to it: call zero_grad() before backward(), or step(accumulate=True) where that is meant",
+            )
+
+
+def spend(opt: Optimizer, accumulate: bool) -> None:
+    """Notes that a step has used the gradients as they are, and whether the next pass may add to them."""
+    for p in opt.params:
+        p.before = None
+        if p.grad:
+            p.grad *= 1.0  # an object of its own, which nothing but this step has used
+    opt.last_step = opt.last_step._replace(spent=[None if accumulate else p.grad for p in opt.params])
+
+
+def warn_unreached(params: Sequence[Value], which: list[int]) -> None:
+    """TrainingWarning about the parameters at these indices, which are not in the loss's graph."""
+    if len(which) == len(params):
+        warn(
+            "no backward",
+            "no backward pass has reached a parameter since the last step, or zero_grad() came after it: call "
+            "zero_grad(), loss.backward(), step(), on a loss made of these parameters themselves, not of their "
+            ".data and not under no_grad()",
+        )
+    else:
+        warn(
+            "unreached",
+            f"the loss is not made of {_parameter_names(params, which)}: no backward pass reaches it. Leave it out "
+            "where that is meant; p = p - lr * p.grad makes a new Value, which the optimiser does not know: write "
+            "p.data -= lr * p.grad",
+        )
+
+
+def parameter_name(params: Sequence[Value], i: int) -> str:
+    """What to call the parameter at index i: its index, and its label if it has one."""
+    label = params[i].label
+    return f"parameter {i}" + (f" ({label!r})" if label else "")
+
+
+def _parameter_names(params: Sequence[Value], which: list[int]) -> str:
+    more = f" and {len(which) - 3} more" if len(which) > 3 else ""
+    return ", ".join(parameter_name(params, i) for i in which[:3]) + more
+
+
+# --- what `fit` sees
+
+
+def warn_if_rising(history: History, penalised: bool) -> bool:
+    """TrainingWarning, and True, where the loss has risen for three epochs and is twice that of the first."""
+    first, now = history.loss[0], history.loss[-1]
+    last = history.loss[-4:]
+    rising = len(last) == 4 and last == sorted(set(last)) and now - first > abs(first)
+    if rising:
+        warn(
+            "rising loss",
+            f"the loss rose from {first:.4g} in epoch 1 to {now:.4g} in epoch {len(history.loss)}: the learning rate "
+            f"of {history.lr[-1]:g} is probably too high{', unless the penalty has grown' if penalised else ''}; try a "
+            "tenth; doctor(model, loss, X, y, opt) looks closer",
+        )
+    return rising

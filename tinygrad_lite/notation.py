@@ -1,15 +1,86 @@
-"""How expressions, paragraphs and tables are written: in plain text and in LaTeX at once."""
+"""How numbers, names, expressions, paragraphs and tables are written.
+
+Numbers by `digits` and `decimals`, names by `one_line`, `printable` and `shortened`, paragraphs by `filled`, tables
+by `aligned`. What is also shown as mathematics is `Written`, in plain text and in LaTeX at once.
+"""
 
 from __future__ import annotations
 
+import math
 import re
 import textwrap
 import unicodedata
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from . import ops
 from .ops import Op
+
+# --- numbers
+
+
+def digits(x: float, n: int = 6) -> str:
+    """x to n significant digits: 0.333333, 2, 1e-07."""
+    return f"{x:.{n}g}"
+
+
+def decimals(x: float) -> str:
+    """x to four decimals, as in boxes: 0.3333, 2.0000; with an exponent where they would say little: 1.000e-07."""
+    return f"{x:.4f}" if x == 0.0 or 1e-3 <= abs(x) < 1e5 or not math.isfinite(x) else f"{x:.3e}"
+
+
+def span(numbers: Iterable[float]) -> str:
+    """One number, or the least and the greatest of several: 1.0000 .. 3.0000."""
+    found = list(numbers)
+    undefined = sum(map(math.isnan, found))
+    if undefined:
+        return f"nan in {undefined:,} of {len(found):,}" if len(found) > 1 else "nan"
+    low, high = decimals(min(found)), decimals(max(found))
+    return low if low == high else f"{low} .. {high}"
+
+
+def count_of(n: int, what: str) -> str:
+    """1 scalar, 1,000 scalars."""
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
+# --- names: data, which may hold anything
+
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+_BREAKS = re.compile("\r\n|[\n\r\v\f\x85\u2028\u2029]")
+NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def one_line(text: str) -> str:
+    """The text as pictures show it: a line break as a visible sign, no tabs, no characters that XML forbids."""
+    return NOT_XML.sub(_REPLACEMENT, _BREAKS.sub("\N{RETURN SYMBOL}", text).replace("\t", " "))
+
+
+def printable(text: str) -> str:
+    """The text as terminals show it: on one line, with U+FFFD in place of what is not printable."""
+    return "".join(c if c.isprintable() else _REPLACEMENT for c in one_line(text))
+
+
+def columns(text: str) -> int:
+    """How many columns a terminal gives to the text."""
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else not unicodedata.combining(c) for c in text)
+
+
+def shortened(text: str, most: int = 40) -> str:
+    """The text; where it takes more than `most` columns, its ends: encoder...12.w.3. Nothing in fewer than 5."""
+    if columns(text) <= most:
+        return text
+    last = most // 3
+    first = max(0, most - last - 3)
+    head, tail = text[:first], text[len(text) - last :]
+    while columns(head) > first:
+        head = head[:-1]
+    while columns(tail) > last:
+        tail = tail[1:]
+    return f"{head}...{tail}" if head else ""
+
+
+# --- expressions, in plain text and in LaTeX
 
 
 class Written(NamedTuple):
@@ -22,7 +93,6 @@ class Written(NamedTuple):
 
 ATOM, _POWER, _PRODUCT, _SUM, LOOSE = 4, 3, 2, 1, 0
 TIMES, EQUALS = Written("*", r"\cdot"), Written("=", "=")
-_GLUE = "\N{NO-BREAK SPACE}"
 _RANKS = {"+": _SUM, "-": _SUM, "*": _PRODUCT, "/": _PRODUCT, "**": _POWER}
 _SIGNS = {"*": r"\cdot", "==": "=", "<": r"\lt", "<=": r"\le"}
 _FUNCTIONS = ("exp", "log", "sin", "cos", "tan", "sinh", "cosh", "tanh", "max", "min")  # LaTeX has \exp, ...
@@ -37,16 +107,8 @@ def written(op: Op, xs: Sequence[Written]) -> Written:
     if op is ops.neg:
         x = _inside(xs[0], _PRODUCT, right=True)
         return Written(f"-{x.text}", f"-{x.latex}", _PRODUCT)
-    if len(xs) == 2 and not op.symbol[:1].isalpha():
-        rank = _RANKS.get(op.symbol, LOOSE)
-        a = _inside(xs[0], ATOM if op is ops.power else max(rank, _SUM))
-        b = _inside(xs[1], max(rank, _SUM) + (op.symbol in ("-", "/")), right=True)
-        if op is ops.power:
-            return Written(f"{a.text}**{b.text}", f"{a.latex}^{{{xs[1].latex}}}", rank)
-        latex = f"{a.latex} {_SIGNS.get(op.symbol) or escaped(op.symbol)} {b.latex}"
-        latex = rf"\frac{{{xs[0].latex}}}{{{xs[1].latex}}}" if op is ops.div else latex
-        whole = Written(f"{a.text} {op.symbol} {b.text}", latex, rank)
-        return _inside(whole, _SUM)  # y = (a < b), not y = a < b
+    if is_infix(op, len(xs)):
+        return _infix(op, *xs)
     texts, latexes, n = [x.text for x in xs], ", ".join(x.latex for x in xs), len(xs) // 2
     text = ", ".join(texts)
     if op is ops.dot:
@@ -62,14 +124,30 @@ def written(op: Op, xs: Sequence[Written]) -> Written:
         return Written(text, _plus(xs), _SUM)
     if op in (ops.sqrt, ops.abs_):
         return Written(text, rf"\sqrt{{{latexes}}}" if op is ops.sqrt else rf"\left|{latexes}\right|")
-    return Written(text, rf"{function(op)}\left({latexes}\right)")
+    return Written(text, rf"{_function(op)}\left({latexes}\right)")
+
+
+def is_infix(op: Op, operands: int) -> bool:
+    """Is it written between its operands?"""
+    return operands == 2 and not op.symbol[:1].isalpha()
+
+
+def _infix(op: Op, a: Written, b: Written) -> Written:
+    rank = _RANKS.get(op.symbol, LOOSE)
+    left = _inside(a, ATOM if op is ops.power else max(rank, _SUM))
+    right = _inside(b, max(rank, _SUM) + (op.symbol in ("-", "/")), right=True)
+    if op is ops.power:
+        return Written(f"{left.text}**{right.text}", f"{left.latex}^{{{b.latex}}}", rank)
+    latex = f"{left.latex} {_SIGNS.get(op.symbol) or escaped(op.symbol)} {right.latex}"
+    latex = rf"\frac{{{a.latex}}}{{{b.latex}}}" if op is ops.div else latex
+    return _inside(Written(f"{left.text} {op.symbol} {right.text}", latex, rank), _SUM)  # y = (a < b), not y = a < b
 
 
 def number(x: float) -> Written:
-    """Six digits of x."""
-    text = f"{x + 0.0:.6g}"  # + 0.0: never -0
-    digits, _, exponent = text.partition("e")
-    latex = {"inf": r"\infty", "-inf": r"-\infty", "nan": r"\mathrm{nan}"}.get(text, digits)
+    """x to six digits; never -0."""
+    text = digits(x + 0.0)
+    mantissa, _, exponent = text.partition("e")
+    latex = {"inf": r"\infty", "-inf": r"-\infty", "nan": r"\mathrm{nan}"}.get(text, mantissa)
     latex += rf" \cdot 10^{{{int(exponent)}}}" if exponent else ""
     return Written(text, latex, _PRODUCT if exponent or text[0] == "-" else ATOM)
 
@@ -85,8 +163,22 @@ def _plus(xs: Sequence[Written]) -> str:
     return " + ".join(_inside(x, _SUM, right=i > 0).latex for i, x in enumerate(xs)) or "0"
 
 
-def function(op: Op) -> str:
+def _function(op: Op) -> str:
+    """The operation's name in LaTeX."""
     return f"\\{op.symbol}" if op.symbol in _FUNCTIONS else rf"\operatorname{{{escaped(op.symbol)}}}"
+
+
+def elided(op: Op, n: int) -> Written:
+    """op applied to n operands that are not shown."""
+    return Written(f"{op.name}({n:,} operands)", rf"{_function(op)}(\text{{{n:,} operands}})")
+
+
+def named(text: str) -> Written:
+    """A name; w1 and w_1 have an index."""
+    text = shortened(printable(text))
+    short = re.fullmatch(r"([A-Za-z])_?([0-9]*)", text)
+    latex = rf"\mathrm{{{escaped(text)}}}" if not short else short[1] + (f"_{{{short[2]}}}" if short[2] else "")
+    return Written(text, latex, ATOM if re.fullmatch(r"[\w.#]+", text) else LOOSE)
 
 
 def escaped(text: str) -> str:
@@ -103,11 +195,6 @@ def partial(top: Written, bottom: Written) -> Written:
     return Written(f"d {top.text} / d {bottom.text}", rf"\frac{{\partial {top.latex}}}{{\partial {bottom.latex}}}")
 
 
-def count_of(n: int, what: str) -> str:
-    """1 scalar, 1,000 scalars."""
-    return f"{n:,} {what}{'' if n == 1 else 's'}"
-
-
 def word(text: str) -> Written:
     return Written(text, rf"\text{{{text}}}" if text else "")
 
@@ -116,49 +203,56 @@ def code(text: str) -> Written:
     return Written(text, rf"\mathtt{{{escaped(text)}}}")
 
 
-def say(template: str, *parts: Any) -> Prose:
-    """The template, its {} filled. It must be the same as text, in LaTeX and in Markdown; parts need not."""
-    texts = [x.text.replace(" ", _GLUE) if isinstance(x, Written) and len(x.text) < 40 else x for x in parts]
-    latex = [f"${x.latex}$" if isinstance(x, Written) else x for x in parts]
-    return Prose(template.format(*[getattr(x, "text", x) for x in texts]), template.format(*latex))
+# --- paragraphs and tables
+
+_GLUE = "\N{NO-BREAK SPACE}"
 
 
-def _columns(text: str) -> int:
-    """How many columns a terminal gives to text."""
-    return sum(2 if unicodedata.east_asian_width(c) in "WF" else not unicodedata.combining(c) for c in text)
+def glued(text: str) -> str:
+    """The text, in which `filled` ends no line."""
+    return text.replace(" ", _GLUE)
 
 
-def _clip(text: str, most: int) -> str:
-    """text, less its middle where it has more columns than that."""
-    cut = text
-    while _columns(cut) > max(0, most - 4):
-        cut = cut[: len(cut) // 2] + cut[len(cut) // 2 + 1 :]
-    return text if _columns(text) <= most else f"{cut[: len(cut) // 2]} .. {cut[len(cut) // 2 :]}" if cut else ""
+def filled(text: str, width: int = 100, indent: str = "") -> str:
+    """The text in lines of at most this width, words permitting; indent: what all but the first line begin with."""
+    lines = textwrap.fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return lines.replace(_GLUE, " ")
 
 
-def _padded(gap: str, align: str, text: str, width: int) -> str:
-    space = " " * (width - _columns(text))
-    return gap + (text + space if align == "l" else space + text)
+def aligned(rows: Sequence[Sequence[str]], align: str, gaps: Sequence[str] | None = None) -> list[str]:
+    """The rows of a table as lines. align: l or r for each column; gaps: what stands before it, else two spaces."""
+    widths = [max(map(columns, column)) for column in zip(*rows)]
+    lines = []
+    for row in rows:
+        line = ""
+        for text, side, width, gap in zip(row, align, widths, gaps or ["  "] * len(widths)):
+            space = " " * (width - columns(text))
+            line += gap + (text + space if side == "l" else space + text)
+        lines.append(line.rstrip())
+    return lines
 
 
 def _at_points(numbers: Sequence[str]) -> list[str]:
     """The numbers, padded so that, ends aligned, their decimal points are."""
-    decimals = [len(x) - re.search(r"[.e]|$", x).start() for x in numbers]  # type: ignore[union-attr]
-    return [x + " " * (max(decimals) - n) for x, n in zip(numbers, decimals)]
-
-
-# --- paragraphs and tables
+    after = [len(x) - len(re.split("[.e]", x)[0]) for x in numbers]
+    return [x + " " * (max(after) - n) for x, n in zip(numbers, after)]
 
 
 class Prose(NamedTuple):
-    """A paragraph, as text and as LaTeX. A no-break space in the text is one at which no line ends."""
+    """A paragraph, as text and as LaTeX. Where words of the text are `glued`, no line ends."""
 
     text: str
     latex: str
 
     def fitted(self, width: int) -> str:
-        lines = textwrap.wrap(self.text, width, break_long_words=False, break_on_hyphens=False)
-        return "\n".join(lines).replace(_GLUE, " ")
+        return filled(self.text, width)
+
+
+def say(template: str, *parts: Written | str | float) -> Prose:
+    """The template, its {} filled. It must be the same as text, in LaTeX and in Markdown; parts need not."""
+    texts = [x if not isinstance(x, Written) else glued(x.text) if len(x.text) < 40 else x.text for x in parts]
+    latex = [f"${x.latex}$" if isinstance(x, Written) else x for x in parts]
+    return Prose(template.format(*texts), template.format(*latex))
 
 
 class Table(NamedTuple):
@@ -171,22 +265,23 @@ class Table(NamedTuple):
 
     def fitted(self, width: int) -> str:
         """Where width is short the first column and the formulas give way, numbers never do."""
-        rows = [self.head, *self.rows, *([self.last] if self.last else [])]
-        columns = [[row[i].text for row in rows] for i in range(len(self.align))]
-        columns = [c[:1] + _at_points(c[1:]) if align == "r" else c for align, c in zip(self.align, columns)]
+        texts = [[cell.text for cell in row] for row in (self.head, *self.rows, *([self.last] if self.last else []))]
+        cells = [
+            [head, *(_at_points(column) if align == "r" else column)]
+            for align, (head, *column) in zip(self.align, zip(*texts))
+        ]
         gaps = [" " if "c" in self.align[max(0, i - 1) : i + 1] else "  " for i in range(len(self.align))]
-        last = len(columns) - 1
+        last = len(cells) - 1
         for i, least in (last, 12), (0, 24), (last, 0), (0, 12):
-            widths = [max(map(_columns, column)) for column in columns]
+            widths = [max(map(columns, column)) for column in cells]
             excess = sum(widths) + len("".join(gaps)) - width
             if excess > 0 and self.align[i] == "l":
-                columns[i] = [_clip(text, max(least, widths[i] - excess)) for text in columns[i]]
-        widths = [max(map(_columns, column)) for column in columns]
-        lines = list(zip(*columns))
+                cells[i] = [shortened(text, max(least, widths[i] - excess)) for text in cells[i]]
+        lines = list(zip(*cells))
         if self.last:
             totals = [align == "r" and bool(cell.text) for align, cell in zip(self.align, self.last)]
             lines.insert(-1, tuple("-" * (n * total) for n, total in zip(widths, totals)))
-        return "\n".join("".join(map(_padded, gaps, self.align, line, widths)).rstrip() for line in lines)
+        return "\n".join(aligned(lines, self.align, gaps))
 
     @property
     def latex(self) -> str:

@@ -1,4 +1,4 @@
-"""Which part of a program each Value of a graph belongs to: modules, scopes, and which call of them.
+"""Which part of a program each Value of a graph belongs to, and what it is called.
 
 While a graph is recorded, only what a module returns remembers its call, and what is recorded inside a
 scope its scope (`engine.Call`, `engine.Scope`). All else is worked out here, when somebody looks.
@@ -8,10 +8,18 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 from .engine import Call, Scope, Value
+from .notation import printable as printable  # under its old address
+
+
+class Module(Protocol):
+    """What is asked of an `nn.Module`."""
+
+    def named_modules(self) -> Iterator[tuple[str, Module]]: ...
+    def named_parameters(self) -> Iterator[tuple[str, Value]]: ...
 
 
 class Level(NamedTuple):
@@ -22,20 +30,22 @@ class Level(NamedTuple):
     """
 
     name: str
-    call: Any
-    module: Any = None
+    call: object
+    module: Module | None = None
 
 
 Place = tuple[Level, ...]
 
 
 class Located(NamedTuple):
-    """place: where each computed Value belongs, outermost level first, () outside of all parts; and the
-    home of each parameter of the modules. names: of these parameters, such as layers.0.neurons.3.w.1."""
+    """place: where each computed Value belongs, outermost level first, () outside of all parts.
+    home: the same for each parameter of the modules."""
 
     place: dict[Value, Place]
     home: dict[Value, Place]
-    names: dict[Value, str]
+
+
+# --- names
 
 
 def names(order: Iterable[Value]) -> dict[Value, str]:
@@ -52,9 +62,27 @@ def names(order: Iterable[Value]) -> dict[Value, str]:
     return {node: node.label or found[node] for node in order if node.label or node in found}
 
 
-def printable(text: str) -> str:
-    """A name is data: what is not printable is shown as U+FFFD."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+def numbered(nodes: Iterable[Value], names: Mapping[Value, str]) -> dict[Value, str]:
+    """The names, and v1, v2, ... for the nodes without one, in their order; a number that is a name is left out."""
+    found, taken = dict(names), set(names.values())
+    free = (name for i in itertools.count(1) if (name := f"v{i}") not in taken)
+    for node in nodes:
+        if node not in found:
+            found[node] = next(free)
+    return found
+
+
+def distinct(names: Mapping[Value, str]) -> dict[Value, str]:
+    """The names; one that several Values have becomes a#1, a#2, ..."""
+    often, seen = Counter(names.values()), Counter[str]()
+    found = {}
+    for node, name in names.items():
+        seen[name] += 1
+        found[node] = f"{name}#{seen[name]}" if often[name] > 1 else name
+    return found
+
+
+# --- places
 
 
 def located(order: Sequence[Value]) -> Located:
@@ -67,7 +95,7 @@ def located(order: Sequence[Value]) -> Located:
         for node in call.nodes:
             inside.setdefault(node, []).append(call)  # the widest first
     place: dict[Value, Place] = {}
-    chain: dict[Value, tuple[Any, ...]] = {}  # the modules around a node
+    chain: dict[Value, _Chain] = {}  # the modules around a node
     for node in order:
         if node.op is None:
             continue
@@ -80,43 +108,46 @@ def located(order: Sequence[Value]) -> Located:
         else:
             place[node] = tuple(_scope_levels(scope, None))
     home = {p: tuple(_module_levels(tree, modules, {})) for tree in trees for p, modules in tree.owner.items()}
-    return Located(place, home, {p: name for tree in trees for p, name in tree.names.items()})
+    return Located(place, home)
 
 
 class _Call:
     """One call of a module. nodes: what it computed, from its results back to its inputs."""
 
     def __init__(self, call: Call) -> None:
+        self.module: Module
+        self.inputs: tuple[object, ...]
         self.module, self.inputs, self.scope = call
         self.results: list[Value] = []
         self.nodes: dict[Value, None] = {}
 
 
+_Chain = tuple[Module, ...]  # modules, each one held by the one before
+
+
 class _Tree:
     """A module that no other called module holds, and all below it.
 
-    modules: every one with the chain of modules that leads to it. owner: parameter -> chain. names: of
-    parameters.
+    modules: every one with the chain that leads to it. owner: parameter -> chain. names: of parameters.
     """
 
-    def __init__(self, root: Any, name: str) -> None:
-        self.root, self.name = root, name
-        paths: dict[str, tuple[Any, ...]] = {}
+    def __init__(self, root: Module, name: str) -> None:
+        paths: dict[str, _Chain] = {}
         self.step: dict[int, str] = {id(root): name}  # a module's name in the one around it
-        self.modules: dict[Any, tuple[Any, ...]] = {}
+        self.modules: dict[Module, _Chain] = {}
         for path, module in root.named_modules():
             above = _longest_prefix(path, paths)
             paths[path] = self.modules[module] = (*(paths[above] if path else ()), module)
             if path:
                 self.step[id(module)] = path[len(above) :].removeprefix(".")
-        self.owner: dict[Value, tuple[Any, ...]] = {}
+        self.owner: dict[Value, _Chain] = {}
         self.names: dict[Value, str] = {}
         for path, parameter in root.named_parameters():
             self.owner[parameter] = paths[_longest_prefix(path, paths)]
             self.names[parameter] = f"{name}.{path}" if name else path
 
 
-def _longest_prefix(path: str, known: dict[str, Any]) -> str:
+def _longest_prefix(path: str, known: Mapping[str, _Chain]) -> str:
     """The longest of the known dotted paths above this one; "" is above all."""
     above = path
     while above:
@@ -158,13 +189,11 @@ def _walk_back(call: _Call, own: set[int]) -> None:
                     stack.append(x)
 
 
-def _values(part: Any) -> Iterator[Value]:
-    if isinstance(part, Value):
-        yield part
-    elif isinstance(part, dict):
-        yield from _values(list(part.values()))
-    elif isinstance(part, (list, tuple)):
-        for inner in part:
+def _values(inputs: object) -> Iterator[Value]:
+    if isinstance(inputs, Value):
+        yield inputs
+    elif isinstance(inputs, (list, tuple, dict)):
+        for inner in inputs.values() if isinstance(inputs, dict) else inputs:
             yield from _values(inner)
 
 
@@ -185,8 +214,8 @@ def _trees(calls: Sequence[_Call]) -> list[_Tree]:
 
 
 def _modules_around(
-    node: Value, tree: _Tree, inside: dict[Value, list[_Call]], chain: dict[Value, tuple[Any, ...]]
-) -> tuple[Any, ...]:
+    node: Value, tree: _Tree, inside: Mapping[Value, list[_Call]], chain: Mapping[Value, _Chain]
+) -> _Chain:
     """The module whose parameters a node uses; without any, what its operands have in common. In any case
     inside the innermost call, and not in what another call computed."""
     around = inside[node]
@@ -196,18 +225,13 @@ def _modules_around(
         operands = [x for x in node.args if isinstance(x, Value) and x in around[0].nodes]
         chains = [chain[x] for x in operands]
         ended = {id(call.module) for x in operands for call in inside[x] if call not in around}
-    common = tuple(itertools.takewhile(lambda module: id(module) not in ended, _common(chains)))
+    shared = itertools.takewhile(lambda step: all(module is step[0] for module in step), zip(*chains))
+    common = tuple(itertools.takewhile(lambda module: id(module) not in ended, (step[0] for step in shared)))
     called = tree.modules[around[-1].module]
     return common if common[: len(called)] == called else called
 
 
-def _common(chains: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
-    """The longest beginning that all share."""
-    shared = itertools.takewhile(lambda step: all(m is step[0] for m in step), zip(*chains))
-    return tuple(step[0] for step in shared)
-
-
-def _levels(tree: _Tree, chain: tuple[Any, ...], around: Sequence[_Call], scope: Scope | None) -> Place:
+def _levels(tree: _Tree, chain: _Chain, around: Sequence[_Call], scope: Scope | None) -> Place:
     """Scopes and modules in the order in which they were entered."""
     levels: list[Level] = []
     entered, done = None, 0
@@ -222,7 +246,7 @@ def _levels(tree: _Tree, chain: tuple[Any, ...], around: Sequence[_Call], scope:
     return (*levels, *_scope_levels(scope, entered))
 
 
-def _module_levels(tree: _Tree, modules: Iterable[Any], calls: dict[int, _Call]) -> list[Level]:
+def _module_levels(tree: _Tree, modules: _Chain, calls: Mapping[int, _Call]) -> list[Level]:
     return [Level(tree.step[id(module)], calls.get(id(module)), module) for module in modules]
 
 

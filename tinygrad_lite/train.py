@@ -8,17 +8,19 @@ import sys
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from . import ops
+from . import expect, ops
 from .data import shuffled
-from .engine import Value, no_grad_active
-from .mistakes import not_a_loss, warn
+from .engine import Number, Value, no_grad_active
+from .mistakes import not_a_loss, warn, warn_if_rising
 from .optim import Optimizer
 
 if TYPE_CHECKING:
     from .compiler.training import Trainer
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 @dataclass
@@ -38,37 +40,46 @@ class History:
 
 
 def fit(
-    loss: Callable[[Any, Any], Any],
+    loss: Callable[[A, B], Number],
     opt: Optimizer,
-    X: Sequence[Any],
-    y: Sequence[Any],
+    X: Sequence[A],
+    y: Sequence[B],
     *,
     epochs: int,
     batch_size: int | None = None,
     seed: int = 0,
     compiled: bool | None = None,
     schedule: Callable[[int], float] | None = None,
-    penalty: Callable[[], Any] | None = None,
+    penalty: Callable[[], Number] | None = None,
     tol: float | None = None,
-    callback: Callable[[int, History], Any] | None = None,
+    callback: Callable[[int, History], object] | None = None,
     every: int | None = None,
     progress: bool = True,
 ) -> History:
-    """Trains opt.params on examples X, y and returns the History.
+    """Trains opt.params on examples.
 
-    loss(x, y): one example -> one Value; a step uses the mean over a batch. batch_size: None takes all
-    examples at once; else they are shuffled, from `seed`, every epoch. schedule(t): the learning rate
-    after t steps, in place of opt.lr. penalty(): a Value added once a batch, such as nn.l2(ps, 1e-4).
-    tol: stop when no parameter moves more in a step (the lectures' |dtheta| < eps).
-    callback(epoch, history): after every `every` epochs, counted from 1, and at the end; a true answer
-    stops the training. every=None: after each epoch, but in native code a few times a second.
-    progress: a bar on stderr (tqdm where it is installed).
-    compiled: True runs whole epochs in native code, which needs the extra `jit`; None does where that is
-    installed and the loss can be compiled, else the engine computes every scalar by itself (RuntimeWarning
-    that says why). Compiled, loss and penalty are recorded once: a Python number that they read is that of
-    the start, and one that a callback should change has to be a Value.
+    Parameters
+    ----------
+    loss : function (x, y) of one example that returns one Value; a step uses the mean over a batch.
+    opt : optimiser of the parameters to train.
+    X, y : examples and their targets, as many of both.
+    epochs : how often each example is shown.
+    batch_size : examples per step. None takes all at once; else they are shuffled every epoch, from `seed`.
+    compiled : True runs whole epochs in native code, which needs the extra `jit`. None does so where that is
+        installed and the loss can be compiled; else the engine computes every scalar itself (RuntimeWarning that says
+        why). Compiled, loss and penalty are recorded once: a Python number that they read stays what it was at the
+        start, and one that a callback is to change has to be a Value.
+    schedule : function of the steps made, the learning rate in place of opt.lr.
+    penalty : function that returns a Value to add once a batch, such as lambda: nn.l2(ps, 1e-4).
+    tol : stop when no parameter moves more in a step (the lectures' |dtheta| < eps).
+    callback : function (epoch, history), called after every `every` epochs, counted from 1, and at the end; a true
+        answer stops the training.
+    every : None is after each epoch, but in native code a few times a second.
+    progress : whether to show a bar on stderr (tqdm where it is installed).
 
-    An exception (also Ctrl-C) leaves the parameters of a whole step. TrainingWarning where the loss
+    Returns
+    -------
+    The History. An exception (also Ctrl-C) leaves the parameters of a whole step. TrainingWarning where the loss
     rises, and where it is not made of some parameter.
     """
     if not callable(loss) or not isinstance(opt, Optimizer):
@@ -80,17 +91,13 @@ def fit(
         raise RuntimeError("fit was called inside no_grad(): nothing is recorded, so nothing can be learnt")
     size = len(X) if batch_size is None else min(batch_size, len(X))
     history, start = History(), time.perf_counter()
-    trainer = _trainer(compiled, loss, opt, X, y, size, seed, penalty, tol)
+    loop = _loop(_Run(loss, opt, X, y, epochs, size, seed, schedule, penalty, tol, every, history), compiled)
     bar = _progress_bar(epochs, progress)
-    if isinstance(trainer, str):
-        loop = _eager_epochs(loss, opt, X, y, size, seed, schedule, penalty, tol, epochs, history, trainer)
-    else:
-        loop = _compiled_epochs(trainer, opt, epochs, -(-len(X) // size), schedule, every, history)
     rising = False
     try:
         for epoch in loop:
             history.seconds = time.perf_counter() - start
-            rising = rising or _warn_if_rising(history, penalty is not None)
+            rising = rising or warn_if_rising(history, penalty is not None)
             bar(epoch, history.loss[-1])
             last = epoch >= epochs or history.stopped != History.stopped
             if callback is not None and (every is None or epoch % every == 0 or last) and callback(epoch, history):
@@ -105,131 +112,202 @@ def fit(
     return history
 
 
-def _eager_epochs(
-    loss: Any, opt: Optimizer, X: Sequence[Any], y: Sequence[Any], size: int, seed: int, schedule: Any, penalty: Any,
-    tol: float | None, epochs: int, history: History, why: str,
-) -> Generator[int]:  # fmt: skip
-    """Yields the number of each epoch when it is done. why: no compiler, though one is installed, or ""."""
-    order, state = list(range(len(X))), seed
-    for epoch in range(1, epochs + 1):
-        if size < len(X):
-            order, state = shuffled(len(X), state)
-        epoch_loss, seen = 0.0, 0
-        for at in range(0, len(X), size):
-            chosen = order[at : at + size]
-            if schedule is not None:
-                opt.lr = schedule(opt.t)
-            value = _objective(loss, [X[i] for i in chosen], [y[i] for i in chosen], penalty)
-            _check_loss(value.data, epoch, history.steps)
-            if why:  # told where it is all that is wrong
-                warn("no compiler", f"fit runs without the compiler: {why}", RuntimeWarning)
-                why = ""
-            opt.zero_grad()
-            value.backward()
-            before = [p.data for p in opt.params] if tol is not None else []
-            opt.step()
-            history.steps += 1
-            epoch_loss += value.data * len(chosen) / len(X)
-            seen += len(chosen)
-            if tol is not None and max(abs(p.data - old) for p, old in zip(opt.params, before)) <= tol:
-                history.stopped = _no_move(tol, history.steps)
-                break
-        history.loss.append(epoch_loss if seen == len(X) else epoch_loss * len(X) / seen)
-        history.lr.append(opt.lr)
-        yield epoch
+@dataclass
+class _Run:
+    """What `fit` was asked for, and what happened so far. size: examples per step."""
+
+    loss: Callable[[Any, Any], Number]
+    opt: Optimizer
+    X: Sequence[Any]
+    y: Sequence[Any]
+    epochs: int
+    size: int
+    seed: int
+    schedule: Callable[[int], float] | None
+    penalty: Callable[[], Number] | None
+    tol: float | None
+    every: int | None
+    history: History
+
+    def has_stopped_moving(self) -> None:
+        """Notes that the last step was the last."""
+        self.history.stopped = f"no parameter moved more than tol={self.tol:g} in step {self.history.steps}"
 
 
-def _compiled_epochs(
-    trainer: Trainer, opt: Optimizer, epochs: int, per_epoch: int, schedule: Any, every: int | None, history: History
-) -> Generator[int]:
-    """Runs native code for about a tenth of a second at a time, at most to the epoch that is asked for, and
-    yields the number of the last whole epoch: parameters and optimiser then stand in their Values."""
-    from .compiler import training
-
-    first, chunk, shown = opt.t, 1, 0
-    try:
-        while len(history.loss) < epochs:
-            epoch = len(history.loss)
-            stop = epochs if every is None else min(epochs, (epoch // every + 1) * every)
-            steps = min(chunk, stop * per_epoch - history.steps)
-            rates, errors = _rates(opt, schedule, first + history.steps, steps)
-            start = time.perf_counter()
-            status, losses = trainer.run(rates)
-            seconds = time.perf_counter() - start
-            made = trainer.steps - history.steps
-            ends = range(per_epoch * (epoch + 1), trainer.steps + 1, per_epoch)
-            history.loss += losses
-            history.lr += [float(rates[end - 1 - history.steps]) for end in ends]
-            history.steps = trainer.steps
-            if status == training.STILL:
-                history.stopped = _no_move(trainer.tol or 0.0, history.steps)
-                if trainer.partial is not None:
-                    history.loss.append(trainer.partial)
-                    history.lr.append(float(rates[made - 1]))
-            elif status != training.RUNNING:
-                if trainer.exact:
-                    trainer.push()
-                    opt.lr = float(rates[made])
-                    trainer.blame()
-                    _check_loss(trainer.last_loss, len(history.loss) + 1, history.steps)
-                    opt.step()  # says which gradient or parameter is not finite
-                    raise FloatingPointError("only native code made a number that is not finite: use compiled=False")
-                trainer.exact = True  # a 0 x inf may only be the quick way's: once more, with care
-                continue
-            chunk = max(1, min(4 * chunk, int(steps * 0.1 / max(seconds, 1e-9))))
-            if len(history.loss) > shown or history.stopped != History.stopped:
-                waited = time.perf_counter() - trainer.yielded > 0.2 if every is None else len(history.loss) == stop
-                if waited or len(history.loss) >= epochs or status:
-                    trainer.push()
-                    shown = len(history.loss)
-                    yield shown
-                    trainer.pull()
-                    trainer.yielded = time.perf_counter()
-            if errors:
-                raise errors.pop()  # which must not stay here, where its traceback leads to
-    finally:
-        trainer.push()
-
-
-def _rates(opt: Optimizer, schedule: Any, first: int, steps: int) -> tuple[Any, list[Exception]]:
-    """The learning rates of these steps, each one as opt.lr accepts it. Where that fails on the way: the rates of
-    the steps before, which are made first, and the error in a list."""
-    import numpy as np
-
-    if schedule is None:
-        return np.full(steps, opt.lr), []
-    rates: list[float] = []
-    try:
-        for t in range(first, first + steps):
-            opt.lr = schedule(t)
-            rates.append(opt.lr)
-    except Exception as error:
-        if not rates:
-            raise
-        return np.array(rates), [error]
-    return np.array(rates), []
-
-
-def _trainer(compiled: bool | None, loss: Any, opt: Optimizer, X: Any, y: Any, *options: Any) -> Trainer | str:
-    """The native loop; where the engine is to do it, why, or "" where that is meant."""
-    if compiled is False:
-        return ""
+def _loop(run: _Run, compiled: bool | None) -> Generator[int]:
+    """Native code where it is wanted and possible, else the engine: yields the number of an epoch when it is done."""
     if compiled is None and not (importlib.util.find_spec("llvmlite") and importlib.util.find_spec("numpy")):
-        return ""
+        compiled = False
+    if compiled is False:
+        return _eager_epochs(run)
     try:
         from .compiler.training import Trainer
     except ImportError:
         raise ImportError("fit(compiled=True) needs llvmlite and numpy: pip install 'tinygrad_lite[jit]'") from None
     try:
-        return Trainer(loss, opt, X, y, *options)
+        trainer = Trainer(run.loss, run.opt, run.X, run.y, run.size, run.seed, run.penalty, run.tol)
     except (TypeError, ValueError, NotImplementedError) as error:
         if compiled:
             raise
-        return str(error)
+        return _eager_epochs(run, why=str(error))
+    return _CompiledLoop(run, trainer).epochs()
 
 
-def _no_move(tol: float, step: int) -> str:
-    return f"no parameter moved more than tol={tol:g} in step {step}"
+# --- the engine's loop
+
+
+def _eager_epochs(run: _Run, why: str = "") -> Generator[int]:
+    """why: there is no compiled loop, though a compiler is installed."""
+    n, history, state = len(run.X), run.history, run.seed
+    order = list(range(n))
+    for epoch in range(1, run.epochs + 1):
+        if run.size < n:
+            order, state = shuffled(n, state)
+        total, seen = 0.0, 0
+        for at in range(0, n, run.size):
+            chosen = order[at : at + run.size]
+            if run.schedule is not None:
+                run.opt.lr = run.schedule(run.opt.t)
+            value = _objective(run, chosen)
+            _check_loss(value.data, epoch, history.steps)
+            if why:  # a warning only where nothing worse is wrong
+                warn("no compiler", f"fit runs without the compiler: {why}", RuntimeWarning)
+                why = ""
+            moved = _step(run.opt, value, measured=run.tol is not None)
+            history.steps += 1
+            total += value.data * len(chosen) / n
+            seen += len(chosen)
+            if run.tol is not None and moved <= run.tol:
+                run.has_stopped_moving()
+                break
+        history.loss.append(total if seen == n else total * n / seen)
+        history.lr.append(run.opt.lr)
+        yield epoch
+
+
+def _objective(run: _Run, chosen: Sequence[int]) -> Value:
+    """The mean loss of the chosen examples, plus the penalty, as one Value."""
+    losses = [run.loss(run.X[i], run.y[i]) for i in chosen]
+    for value in losses:
+        if not isinstance(value, Value):
+            raise TypeError(f"loss(x, y) must return one Value, got {not_a_loss(value)}")
+    mean: Value = ops.mean(losses)
+    if run.penalty is None:
+        return mean
+    more = run.penalty()
+    if not isinstance(more, Value):
+        raise TypeError(f"penalty() must return one Value, such as nn.l2(model.parameters(), 1e-4), got {more!r}")
+    return mean + more
+
+
+def _step(opt: Optimizer, value: Value, measured: bool) -> float:
+    """One step of gradient descent; by how much the parameter that moved most did, where that is measured."""
+    opt.zero_grad()
+    value.backward()
+    before = [p.data for p in opt.params] if measured else []
+    opt.step()
+    return max((abs(p.data - old) for p, old in zip(opt.params, before)), default=math.nan)
+
+
+# --- the compiled loop
+
+
+class _CompiledLoop:
+    """Runs native code for about a tenth of a second at a time, at most to the epoch that is asked for."""
+
+    def __init__(self, run: _Run, trainer: Trainer) -> None:
+        self.run, self.trainer, self.history = run, trainer, run.history
+        self.first = run.opt.t
+        self.per_epoch = -(-len(run.X) // run.size)
+        self.chunk = 1  # steps to make at once
+        self.shown, self.shown_at = 0, 0.0  # the last epoch that was yielded, and when
+
+    def epochs(self) -> Generator[int]:
+        """Yields the number of the last whole epoch: parameters and optimiser are then in their Values."""
+        from .compiler import training
+
+        trainer = self.trainer
+        try:
+            while len(self.history.loss) < self.run.epochs:
+                rates, errors = self._rates()
+                status, made = self._advance(rates)
+                if status not in (training.RUNNING, training.STILL):
+                    if trainer.exact:
+                        self._fail(float(rates[made]))
+                    trainer.exact = True  # 0 x inf, which the quick way alone may meet: retry exactly
+                    continue
+                if status == training.STILL:
+                    self._end(float(rates[made - 1]))
+                if self._is_due():
+                    trainer.push()
+                    self.shown = len(self.history.loss)
+                    yield self.shown
+                    trainer.pull()
+                    self.shown_at = time.perf_counter()
+                if errors:
+                    raise errors.pop()  # which must not stay here, where its traceback leads to
+        finally:
+            trainer.push()
+
+    def _rates(self) -> tuple[Any, list[Exception]]:
+        """The learning rates of the next steps, each one as opt.lr accepts it. Where that fails on the way: the rates
+        of the steps before, which are made first, and the error in a list."""
+        import numpy as np
+
+        opt, every, steps, epochs = self.run.opt, self.run.every, self.history.steps, self.run.epochs
+        stop = epochs if every is None else min(epochs, (len(self.history.loss) // every + 1) * every)
+        count = min(self.chunk, stop * self.per_epoch - steps)
+        if self.run.schedule is None:
+            return np.full(count, opt.lr), []
+        rates: list[float] = []
+        try:
+            for t in range(self.first + steps, self.first + steps + count):
+                opt.lr = self.run.schedule(t)
+                rates.append(opt.lr)
+        except Exception as error:
+            if not rates:
+                raise
+            return np.array(rates), [error]
+        return np.array(rates), []
+
+    def _advance(self, rates: Any) -> tuple[int, int]:
+        """Makes a step at each of these rates. Returns why it ended, and how many steps were made."""
+        history, trainer, before = self.history, self.trainer, self.history.steps
+        start = time.perf_counter()
+        status, losses = trainer.run(rates)
+        seconds = time.perf_counter() - start
+        ends = range(self.per_epoch * (len(history.loss) + 1), trainer.steps + 1, self.per_epoch)
+        history.loss += losses
+        history.lr += [float(rates[end - 1 - before]) for end in ends]
+        history.steps = trainer.steps
+        if history.steps - before == len(rates):
+            self.chunk = max(1, min(4 * self.chunk, int(len(rates) * 0.1 / max(seconds, 1e-9))))
+        return status, history.steps - before
+
+    def _end(self, rate: float) -> None:
+        """The last step moved no parameter: also the epoch that it cuts short has its entry."""
+        self.run.has_stopped_moving()
+        if self.trainer.partial is not None:
+            self.history.loss.append(self.trainer.partial)
+            self.history.lr.append(rate)
+
+    def _is_due(self) -> bool:
+        """Is there an epoch to show, and are we asked to show it now?"""
+        done, every = len(self.history.loss), self.run.every
+        if self.history.stopped != History.stopped or done >= self.run.epochs:
+            return True
+        if done == self.shown:
+            return False
+        return time.perf_counter() - self.shown_at > 0.2 if every is None else done % every == 0
+
+    def _fail(self, rate: float) -> NoReturn:
+        """The error that the engine raises for the step at hand, which native code could not make."""
+        self.trainer.push()
+        self.run.opt.lr = rate
+        self.trainer.blame()
+        _check_loss(self.trainer.last_loss, len(self.history.loss) + 1, self.history.steps)
+        self.run.opt.step()  # says which gradient or parameter is not finite
+        raise FloatingPointError("only native code made a number that is not finite: use compiled=False")
 
 
 def _check_loss(value: float, epoch: int, steps: int) -> None:
@@ -245,51 +323,17 @@ def _check_loss(value: float, epoch: int, steps: int) -> None:
         )
 
 
-def _warn_if_rising(history: History, penalised: bool) -> bool:
-    """TrainingWarning, and True, where the loss has risen for three epochs and is twice that of the first."""
-    first, now = history.loss[0], history.loss[-1]
-    last = history.loss[-4:]
-    rising = len(last) == 4 and last == sorted(set(last)) and now - first > abs(first)
-    if rising:
-        warn(
-            "rising loss",
-            f"the loss rose from {first:.4g} in epoch 1 to {now:.4g} in epoch {len(history.loss)}: the learning rate "
-            f"of {history.lr[-1]:g} is probably too high{', unless the penalty has grown' if penalised else ''}; try a "
-            "tenth; doctor(model, loss, X, y, opt) looks closer",
-        )
-    return rising
-
-
-def _objective(loss: Callable[[Any, Any], Any], X: Sequence[Any], y: Sequence[Any], penalty: Any) -> Value:
-    """The mean loss of a batch, plus the penalty, as one Value."""
-    losses = [loss(xi, yi) for xi, yi in zip(X, y)]
-    for value in losses:
-        if not isinstance(value, Value):
-            raise TypeError(f"loss(x, y) must return one Value, got {not_a_loss(value)}")
-    mean: Value = ops.mean(losses)
-    if penalty is None:
-        return mean
-    more = penalty()
-    if not isinstance(more, Value):
-        raise TypeError(f"penalty() must return one Value, such as nn.l2(model.parameters(), 1e-4), got {more!r}")
-    return mean + more
-
-
 def _check(
-    X: Sequence[Any], y: Sequence[Any], epochs: int, batch_size: int | None, tol: float | None, every: int | None
+    X: Sequence[object], y: Sequence[object], epochs: int, batch_size: int | None, tol: float | None, every: int | None
 ) -> None:
-    if len(X) != len(y):
-        raise ValueError(f"fit expects as many examples as targets, got {len(X)} and {len(y)}")
-    if not len(X):
-        raise ValueError("fit expects at least one example, got none")
-    if not isinstance(epochs, Integral) or epochs < 0:
-        raise ValueError(f"epochs is a whole number of at least 0, got {epochs!r}")
-    if batch_size is not None and (not isinstance(batch_size, Integral) or batch_size < 1):
-        raise ValueError(f"batch_size is None (all examples) or a whole number of at least 1, got {batch_size!r}")
-    if every is not None and (not isinstance(every, Integral) or every < 1):
-        raise ValueError(f"every is a whole number of epochs, at least 1, got {every!r}")
-    if tol is not None and not tol >= 0.0:
-        raise ValueError(f"tol is a largest step of at least 0, got {tol!r}")
+    expect.pairs("fit", X, y)
+    expect.whole("epochs", epochs, least=0)
+    if batch_size is not None:
+        expect.whole("batch_size", batch_size, of="examples (None: all of them)")
+    if every is not None:
+        expect.whole("every", every, of="epochs")
+    if tol is not None:
+        expect.not_negative("tol", tol)
 
 
 def _progress_bar(epochs: int, wanted: bool) -> Callable[[int | None, float], None]:

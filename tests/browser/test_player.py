@@ -5,9 +5,9 @@ import time
 import pytest
 
 from tinygrad_lite import Value, dot, draw_dot, tanh
-from tinygrad_lite.draw.graph import number
 from tinygrad_lite.draw.player import player
 from tinygrad_lite.engine import topological_order
+from tinygrad_lite.notation import decimals
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -60,7 +60,7 @@ def check_final_numbers(host, root):
     root.backward()
     boxes = host.evaluate(BOXES)
     for i, node in enumerate(topological_order(root)):
-        assert boxes[f"v{i}"][-2:] == [f"data {number(node.data)}", f"grad {number(node.grad)}"]
+        assert boxes[f"v{i}"][-2:] == [f"data {decimals(node.data)}", f"grad {decimals(node.grad)}"]
 
 
 def players(one):

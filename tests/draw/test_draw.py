@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tinygrad_lite import Value, dot, draw_dot, relu, tanh
+from tinygrad_lite import Value, dot, draw_dot, nn, player, relu, tanh
+from tinygrad_lite.draw.picture import HEADINGS, PHASES, TEXTS
+from tinygrad_lite.draw.svg import svg
 
 HOSTILE = [
     "<b>x</b>", 'say "hi"', "back\\slash \\n \\l", "\\N \\G \\", "{a|b}", "&lt;", "<script>alert(1)</script>",
@@ -31,7 +33,7 @@ def neuron():
 
 
 def texts(picture):
-    return [box.cells for box in picture.boxes]
+    return [box.texts for box in picture.boxes]
 
 
 def test_records_show_label_data_and_gradient_and_operations_stand_between():
@@ -56,7 +58,7 @@ def test_a_computed_zero_gradient_is_told_from_an_unreached_one():
 def test_every_edge_carries_the_local_derivative_of_its_operand():
     a, b = Value(2.0, "a"), Value(5.0, "b")
     picture = draw_dot(a * b).picture
-    label = {box.key: box.cells[0] for box in picture.boxes}
+    label = {box.key: box.texts[0] for box in picture.boxes}
     assert {(label[t], text) for t, h, text in picture.arrows if text} == {("a", "5.0000"), ("b", "2.0000")}
     assert all(text == "" for _, _, text in draw_dot(a * b, edges=False).picture.arrows)
 
@@ -71,10 +73,10 @@ def test_an_expanded_dot_is_its_products_and_their_sum():
     out = neuron()
     out.backward()
     plain, expanded = draw_dot(out).picture, draw_dot(out, expand=True).picture
-    symbols = [box.cells[0] for box in expanded.boxes if box.kind == "operation"]
+    symbols = [box.texts[0] for box in expanded.boxes if box.kind == "operation"]
     assert sorted(symbols) == ["*", "*", "sum", "tanh"]
-    assert sorted(box.cells[0] for box in plain.boxes if box.kind == "operation") == ["dot", "tanh"]
-    products = [box.cells[0] for box in expanded.boxes if ".product" in box.key]
+    assert sorted(box.texts[0] for box in plain.boxes if box.kind == "operation") == ["dot", "tanh"]
+    products = [box.texts[0] for box in expanded.boxes if ".product" in box.key]
     assert products == ["data -6.0000", "data 0.5000"]
     keys = {box.key for box in expanded.boxes}
     assert all(a.tail in keys and a.head in keys for a in expanded.arrows)
@@ -173,3 +175,42 @@ def test_a_notebook_gets_one_img_and_nothing_that_runs(rankdir):
 
 def test_the_same_graph_gives_the_same_source():
     assert draw_dot(neuron()).source == draw_dot(neuron()).source
+
+
+# --- one table of styles
+
+
+def texts_in(colour, document):
+    return {e.text for e in ET.fromstring(document).iter("{http://www.w3.org/2000/svg}text") if e.get("fill") == colour}
+
+
+@pytest.mark.parametrize("fold", [0, 1, 2])
+@pytest.mark.parametrize("role", TEXTS)
+def test_another_colour_of_a_role_is_another_colour_of_its_texts_wherever_they_are_drawn(role, fold, monkeypatch):
+    out = nn.MLP(2, [3, 1], seed=0)([Value(0.5, "x"), 2.0])
+    out.backward()
+    monkeypatch.setitem(TEXTS, role, "#abcdef")
+    picture, film = draw_dot(out, fold=fold).picture, player(out, fold=fold)
+    shown = {cell.text for box in picture.boxes for cell in box.cells if cell.role == role}
+    arrows = {arrow.text for arrow in picture.arrows if arrow.text and role == "derivative"}
+    assert texts_in("#abcdef", svg(picture)) == shown | arrows
+    source = draw_dot(out, fold=fold).source
+    assert ("#abcdef" in source) == bool(shown)
+    if role == "grad":  # inside a box of another colour
+        assert all(f'<font color="#abcdef">{text}</font>' in source for text in shown)
+    animated = {cell.text for frame in film.frames for cells in frame.cells.values() for cell in cells}
+    assert texts_in("#abcdef", film.svg) >= (shown & animated) | arrows
+    assert not texts_in("#abcdef", film.svg) & {cell.text for box in picture.boxes for cell in box.cells} - shown
+
+
+def test_every_role_has_texts_in_one_of_these_pictures():
+    out = nn.MLP(2, [3, 1], seed=0)([Value(0.5, "x"), 2.0])
+    roles = {cell.role for fold in (0, 1, 2) for box in draw_dot(out, fold=fold).picture.boxes for cell in box.cells}
+    assert roles == set(TEXTS) - {"derivative"}
+
+
+def test_the_players_script_takes_its_colours_from_the_table():
+    script = player(Value(1.0) * 2.0).html
+    assert not re.search(r"%[a-z-]+%", script)
+    for colour in (*PHASES.values(), *HEADINGS.values()):
+        assert colour in script

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tinygrad_lite.draw.layout import layout, one_line, svg, text_width
-from tinygrad_lite.draw.picture import Arrow, Box, Picture
+from tinygrad_lite.draw.layout import layout, text_width
+from tinygrad_lite.draw.picture import Arrow, Box, Cell, Picture
+from tinygrad_lite.draw.svg import svg
+from tinygrad_lite.notation import one_line
 
 pytestmark = pytest.mark.sample(4)
 
@@ -24,6 +26,12 @@ SVG = "{http://www.w3.org/2000/svg}"
 # --- pictures, written as one writes an expression
 
 
+def a_box(key, texts, kind, copies=1):
+    """A box with these texts; the first line of a part is its title."""
+    roles = ["title" if kind == "part" else "label", *["data"] * len(texts)]
+    return Box(key, tuple(Cell(text, role) for text, role in zip(texts, roles)), kind, copies)
+
+
 class Sketch:
     """Collects boxes and arrows: `leaf` and `constant` return a key, `op` the key of the result."""
 
@@ -31,24 +39,24 @@ class Sketch:
         self.boxes, self.arrows, self.rankdir, self.edges = [], [], rankdir, edges
 
     def leaf(self, name, kind="value"):
-        self.boxes.append(Box(f"v{len(self.boxes)}", (name, "data 2.0000", "grad -24.0000"), kind))
+        self.boxes.append(a_box(f"v{len(self.boxes)}", (name, "data 2.0000", "grad -24.0000"), kind))
         return self.boxes[-1].key
 
     def constant(self, text):
-        self.boxes.append(Box(f"c{len(self.boxes)}", (text,), "constant"))
+        self.boxes.append(a_box(f"c{len(self.boxes)}", (text,), "constant"))
         return self.boxes[-1].key
 
     def part(self, *lines, copies=1, operands=(), text=""):
         key = f"v{len(self.boxes)}"
-        self.boxes.append(Box(key, lines, "part", copies))
+        self.boxes.append(a_box(key, lines, "part", copies))
         self.arrows += [Arrow(operand, key, text if self.edges else "") for operand in operands]
         return key
 
     def op(self, symbol, *operands):
         key = f"v{len(self.boxes)}"
         self.boxes += [
-            Box(f"{key}.op", (symbol,), "operation"),
-            Box(key, ("data 6.0000", "grad 1.0000"), "value"),
+            a_box(f"{key}.op", (symbol,), "operation"),
+            a_box(key, ("data 6.0000", "grad 1.0000"), "value"),
         ]
         for i, operand in enumerate(operands):
             text = f"{7.3 * i - 3:.4f}" if self.edges and operand[0] == "v" else ""
@@ -419,7 +427,7 @@ def test_a_leaf_stands_beside_its_user_and_not_at_the_far_end():
     placed = layout(picture)
     for arrow in picture.arrows:
         leaf = placed.boxes[arrow.tail]
-        if arrow.tail in {b.key for b in picture.boxes if b.cells[0].startswith("x")}:
+        if arrow.tail in {b.key for b in picture.boxes if b.texts[0].startswith("x")}:
             assert placed.boxes[arrow.head].x - (leaf.x + leaf.width) < 120
 
 
@@ -433,7 +441,7 @@ def test_leaves_end_where_their_rank_ends():
 
 def test_equals_share_a_rank():
     centres = {
-        box.cells[0]: rectangle.x + rectangle.width / 2
+        box.texts[0]: rectangle.x + rectangle.width / 2
         for box, rectangle in zip(draw("diamond").boxes, layout(draw("diamond")).boxes.values())
     }
     assert centres["exp"] == pytest.approx(centres["sin"], abs=0.11)
@@ -487,7 +495,7 @@ def test_an_empty_picture_and_a_lonely_box_are_pictures():
 
 
 def test_pictures_that_break_the_contract_are_refused_with_the_reason():
-    a, b = Box("a", ("a",), "value"), Box("b", ("b",), "value")
+    a, b = a_box("a", ("a",), "value"), a_box("b", ("b",), "value")
     with pytest.raises(ValueError, match="a key of its own, got 2 boxes with the key 'a'"):
         layout(Picture((b, a, a), ()))
     for arrow in (Arrow("b", "a"), Arrow("a", "a"), Arrow("a", "z"), Arrow("z", "a")):
@@ -566,10 +574,10 @@ REPLACED = {
 @pytest.mark.parametrize("label", [*HOSTILE, *REPLACED], ids=ascii)
 def test_labels_are_text_and_never_markup(label):
     boxes = (
-        Box(label + "k", (label, "data 1.0"), "parameter"),
-        Box("c", (label,), "constant"),
-        Box("o", (label,), "operation"),
-        Box("p", (label, label), "part", 2),
+        a_box(label + "k", (label, "data 1.0"), "parameter"),
+        a_box("c", (label,), "constant"),
+        a_box("o", (label,), "operation"),
+        a_box("p", (label, label), "part", 2),
     )
     picture = Picture(boxes, (Arrow(label + "k", "o", label), Arrow("c", "o"), Arrow("o", "p")))
     document = svg(picture)
@@ -621,8 +629,8 @@ def test_the_same_picture_gives_the_same_bytes_under_every_hash_seed():
     pictures = tuple(draw(*case) for case in cases)
     code = (
         "from hashlib import sha256\n"
-        "from tinygrad_lite.draw.layout import svg\n"
-        "from tinygrad_lite.draw.picture import Arrow, Box, Picture\n"
+        "from tinygrad_lite.draw.picture import Arrow, Box, Cell, Picture\n"
+        "from tinygrad_lite.draw.svg import svg\n"
         f"for p in {pictures!r}: print(sha256(svg(p).encode()).hexdigest())"
     )
     outputs = {run(code, PYTHONHASHSEED=seed) for seed in ("0", "1", "4242")}
@@ -633,9 +641,9 @@ def test_the_same_picture_gives_the_same_bytes_under_every_hash_seed():
 def test_long_chains_are_drawn_within_a_recursion_limit_of_100():
     code = (
         "import sys\n"
-        "from tinygrad_lite.draw.layout import svg\n"
-        "from tinygrad_lite.draw.picture import Arrow, Box, Picture\n"
-        "boxes = tuple(Box(str(i), (str(i),), 'value') for i in range(3000))\n"
+        "from tinygrad_lite.draw.picture import Arrow, Box, Cell, Picture\n"
+        "from tinygrad_lite.draw.svg import svg\n"
+        "boxes = tuple(Box(str(i), (Cell(str(i), 'label'),), 'value') for i in range(3000))\n"
         "arrows = tuple(Arrow(str(i), str(i + 1), '1.0') for i in range(2999))\n"
         "sys.setrecursionlimit(100)\n"
         "print(len(svg(Picture(boxes, arrows)).split('<g ')))"
@@ -655,7 +663,7 @@ def test_500_boxes_are_drawn(sketch):
 def test_the_layout_needs_the_standard_library_alone():
     code = (
         "import sys\n"
-        "from tinygrad_lite.draw.layout import svg\n"
+        "from tinygrad_lite.draw.svg import svg\n"
         "print([m for m in ('numpy', 'graphviz', 'matplotlib') if m in sys.modules])"
     )
     assert run(code).strip() == "[]"

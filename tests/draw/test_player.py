@@ -15,9 +15,11 @@ from pathlib import Path
 import pytest
 
 from tinygrad_lite import Value, data, dot, jit, maximum, mean, nn, relu, sin, where
-from tinygrad_lite.draw.graph import number, sketched, some_parts
+from tinygrad_lite.draw.fold import folded
 from tinygrad_lite.draw.player import player
+from tinygrad_lite.draw.sketch import sketched
 from tinygrad_lite.engine import scope, topological_order
+from tinygrad_lite.notation import decimals
 
 pytestmark = pytest.mark.sample(4)
 
@@ -177,7 +179,7 @@ def test_a_lesson_reads_like_this():
 
 
 def test_the_node_and_the_edge_of_a_frame_are_lit():
-    frames, picture = lesson().frames, sketched(some_parts(small(), 0, "auto", 9, "", ""), {})
+    frames, picture = lesson().frames, sketched(folded(topological_order(small()), 0))
     assert frames[3].boxes == ("v4.op", "v4")
     from_v1_to_x = frames[8]
     assert from_v1_to_x.boxes == ("v2.op", "v2", "v0")
@@ -263,7 +265,7 @@ def test_a_folded_parameter_that_others_use_too_shows_the_whole_sum():
     (frame,) = [frame for frame in player(root, fold=1).frames if frame.lines[0] == "backward: through layers.1"]
     root.backward()
     grads = [p.grad for p in model.layers[1].parameters()]
-    assert frame.lines[-1].endswith(f"gradients of its 3 parameters: {number(min(grads))} .. {number(max(grads))}")
+    assert frame.lines[-1].endswith(f"gradients of its 3 parameters: {decimals(min(grads))} .. {decimals(max(grads))}")
 
 
 def test_numbers_that_changed_after_the_forward_pass_are_pointed_out():
@@ -295,7 +297,7 @@ def test_names_are_not_given_twice():
 def test_numbers_at_the_edge_are_shown(x):
     a = Value(x, "a")
     frames = player(a * 2.0 + a).frames
-    assert number(x) in frames[0].lines[1]
+    assert decimals(x) in frames[0].lines[1]
     assert final(frames)[a] == 3.0
 
 
@@ -386,7 +388,7 @@ def test_the_picture_shows_each_frame_as_it_says(make):
         if t % 7 == 0 or t > len(lesson.frames) - 3:
             seen = shown(lesson, t)
             assert {key: sorted(seen[key]) for key in cells} == {
-                key: sorted(text for text in texts if text) for key, texts in cells.items()
+                key: sorted(cell.text for cell in changed if cell.text) for key, changed in cells.items()
             }
         lit = ids[at_frame(use, "href", t, len(lesson.frames)).removeprefix("#")]
         wanted = [f"#a{i}" for i in frame.arrows] + [f"#h{key}" for key in frame.boxes]

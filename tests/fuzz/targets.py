@@ -18,7 +18,7 @@ import safetensors.numpy
 
 from tinygrad_lite import Value, dot, draw_dot, explain, maximum, nn, ops, player, total, where
 from tinygrad_lite import load as load_model
-from tinygrad_lite.draw import layout
+from tinygrad_lite.draw import svg as writer
 from tinygrad_lite.engine import gradients, scope, topological_order
 
 HOSTILE = [
@@ -164,7 +164,7 @@ def picture_of(data):
     root = graph(choices)
     drawing = draw_dot(root, **given)
     if given["fold"] == 0:
-        shown = {box.key: box.cells[0] for box in drawing.picture.boxes}
+        shown = {box.key: box.texts[0] for box in drawing.picture.boxes}
         for i, node in enumerate(topological_order(root)):
             assert not node.label or shown[f"v{i}"] == node.label
     return drawing
@@ -185,7 +185,7 @@ def dot_source(data):
     for node, box in zip(nodes, boxes):
         look = {"label", "shape", "fillcolor", "color", "fontcolor", "margin", "style", "height", "peripheries"}
         assert node.get_attributes().keys() <= look
-        assert html_like(node.get_label()) == [printable(text) or " " for text in box.cells[: len(box.cells)]]
+        assert html_like(node.get_label()) == [one_line(text) or " " for text in box.texts]
     edges = [(edge.get_source(), edge.get_destination(), edge) for edge in parsed.get_edges()]
     ends = [(tail.strip('"'), head.strip('"')) for tail, head, _ in edges]
     assert sorted(ends) == sorted((arrow.tail, arrow.head) for arrow in arrows)
@@ -231,7 +231,7 @@ def elements(text):
 def svg(data):
     """The picture without Graphviz: boxes, arrows and texts in their order, and nothing else."""
     drawing = picture_of(data)
-    text = layout.svg(drawing.picture)
+    text = writer.svg(drawing.picture)
     found = elements(text)
     assert {e.tag for e in found} <= SVG
     assert {name for e in found for name in e.attrib} <= SHAPES | {"data-key", "data-tail", "data-head"}
@@ -242,8 +242,7 @@ def svg(data):
         assert [e.text for e in group.iter("text")] == ([one_line(arrow.text)] if arrow.text else [])
     for group, box in zip(groups[count:], drawing.picture.boxes, strict=True):
         assert group.get("data-key") == box.key
-        cells = [" ".join(box.cells)] if box.kind == "operation" else box.cells
-        assert [e.text or "" for e in group.iter("text")] == [one_line(cell) for cell in cells]
+        assert [e.text or "" for e in group.iter("text")] == [one_line(text) for text in box.texts]
     (html,) = drawing._repr_mimebundle_().values()
     (tag, attributes), *rest = Page(html).events
     assert not rest and tag == "img" and attributes.keys() == {"style", "alt", "src"}

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from tinygrad_lite import explanation
-from tinygrad_lite.draw import dot, layout
+from tinygrad_lite import notation
+from tinygrad_lite.draw import dot, svg
 
 from . import targets
 from .fuzz import NAMES
@@ -45,10 +45,10 @@ OPTIONS = bytes([0, 1])
 @pytest.mark.parametrize(
     ("name", "data", "module", "function"),
     [
-        ("dot", OPTIONS + bytes(2) + LABEL, dot, "_html"),
-        ("svg", OPTIONS + bytes(2) + LABEL, layout.html, "escape"),
-        ("player", OPTIONS + LABEL, layout.html, "escape"),
-        ("explain", LABEL, explanation, "escaped"),
+        ("dot", OPTIONS + bytes(2) + LABEL, dot, "_escaped"),
+        ("svg", OPTIONS + bytes(2) + LABEL, svg.ElementTree, "_escape_cdata"),
+        ("player", OPTIONS + LABEL, svg.ElementTree, "_escape_cdata"),
+        ("explain", LABEL, notation, "escaped"),
     ],
 )
 def test_a_target_objects_to_a_label_that_is_not_escaped(name, data, module, function, monkeypatch):

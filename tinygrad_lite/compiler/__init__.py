@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..engine import Value, anomaly_active, no_grad_active
-from ..ops import Op, as_float
+from ..op import Op, as_float
 from .record import Recording, Shape, Tracer, flatten, record
 
 __all__ = ["Compiled", "jit"]

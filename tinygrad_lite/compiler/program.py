@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..engine import adjoints
+from ..derivatives import adjoints
 from . import native
 from .emit import Code
 from .kernel import Kernel

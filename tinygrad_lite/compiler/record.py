@@ -11,9 +11,10 @@ from numbers import Real
 from typing import Any, NoReturn, cast
 
 from .. import engine, ops
-from ..engine import SELECTED_LATER, UNREACHED, Value
+from ..derivatives import SELECTED_LATER
+from ..engine import UNREACHED, Value
 from ..mistakes import user_line
-from ..ops import Op, as_float
+from ..op import Op, as_float
 from .native import no_collector
 
 
@@ -97,7 +98,7 @@ class Tracer(Value):
         if self.op is None:
             self.demands.append((holds, message))
 
-    def _check_unchanged(self) -> None:
+    def check_unchanged(self) -> None:
         pass
 
     def __lt__(self, other: Any) -> Any:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import base64
+import html
+import os
 import shutil
 from pathlib import Path
-from typing import Any
 
 import graphviz
 
-from ..parts import printable
-from .layout import svg
-from .picture import ARROW_COLOR, COLORS, Box, Picture
+from ..notation import one_line
+from .picture import ARROW, BOXES, TEXTS, Box, Cell, Picture
+from .svg import image, svg
+
+FileName = str | os.PathLike[str] | None
 
 
 class Drawing(graphviz.Digraph):  # type: ignore[misc]
@@ -22,14 +24,13 @@ class Drawing(graphviz.Digraph):  # type: ignore[misc]
             format=format,
             graph_attr={"rankdir": picture.rankdir, "bgcolor": "transparent", "nodesep": "0.18", "ranksep": "0.35"},
             node_attr={"fontname": "DejaVu Sans", "fontsize": "11", "style": "filled", "height": "0.3"},
-            edge_attr={"fontname": "DejaVu Sans", "fontsize": "9", "color": ARROW_COLOR, "arrowsize": "0.6"},
+            edge_attr={"fontname": "DejaVu Sans", "fontsize": "9", "color": ARROW, "arrowsize": "0.6"},
         )
         self.picture = picture
         for box in picture.boxes:
             self.node(box.key, **_attributes(box))
         for arrow in picture.arrows:
-            text = f' <<font color="{ARROW_COLOR}">{_html(arrow.text)}</font>>' if arrow.text else ""
-            self.edge(arrow.tail, arrow.head, **({"label": text[1:]} if text else {}))
+            self.edge(arrow.tail, arrow.head, **({"label": f"<{_font(arrow.text, ARROW)}>"} if arrow.text else {}))
 
     def __repr__(self) -> str:
         return f"Drawing({len(self.picture.boxes)} boxes, {len(self.picture.arrows)} arrows)"
@@ -53,22 +54,19 @@ class Drawing(graphviz.Digraph):  # type: ignore[misc]
             )
         return True
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None, **_: Any) -> dict[str, str]:
-        # JupyterLab strips inline <svg> from a notebook it does not trust, but shows an <img>
-        data = base64.b64encode(self.svg().encode()).decode()
-        return {
-            "text/html": f'<img style="max-width:100%" alt="computation graph" src="data:image/svg+xml;base64,{data}">'
-        }
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None, **_: object) -> dict[str, str]:
+        return {"text/html": image(self.svg(), "computation graph")}
 
-    def pipe(self, format: str | None = None, *args: Any, **options: Any) -> Any:
+    def pipe(self, format: str | None = None, *args: object, **options: object) -> bytes | str:
         """The picture's bytes (text where encoding= is given), as graphviz.Digraph.pipe."""
-        if not self._ours(format or self.format):
-            return super().pipe(format, *args, **options)
-        return svg(self.picture) if options.get("encoding") else svg(self.picture).encode()
+        if self._ours(format or self.format):
+            return svg(self.picture) if options.get("encoding") else svg(self.picture).encode()
+        written: bytes | str = super().pipe(format, *args, **options)
+        return written
 
-    def render(self, filename: Any = None, directory: Any = None, *args: Any, **options: Any) -> str:
+    def render(self, filename: FileName = None, directory: FileName = None, *args: object, **options: object) -> str:
         """Writes the picture to `filename` + "." + format and returns that path, as graphviz does."""
-        wanted = options.get("format") or self.format
+        wanted = str(options.get("format") or self.format)
         if not self._ours(wanted):
             return str(super().render(filename, *args, directory=directory, **options))
         path = Path(directory or "") / f"{filename or 'Digraph.gv'}.{wanted}"
@@ -78,26 +76,36 @@ class Drawing(graphviz.Digraph):  # type: ignore[misc]
 
 
 def _attributes(box: Box) -> dict[str, str]:
-    fill, line, text = COLORS[box.kind]
-    look = {"fillcolor": fill, "color": line, "fontcolor": text}
+    style, ink = BOXES[box.kind], TEXTS[box.cells[0].role]
+    look = {"fillcolor": style.fill, "color": style.border, "fontcolor": ink}
+    cells = [_cell(cell, ink) for cell in box.cells]
     if box.kind == "operation":
-        return look | {"label": f"<{_html(box.cells[0])}>", "shape": "ellipse", "margin": "0.06,0.03"}
+        return look | {"label": f"<{cells[0]}>", "shape": "ellipse", "margin": "0.06,0.03"}
     if box.kind == "constant":
-        return look | {"label": f"<{_html(box.cells[0])}>", "shape": "box", "margin": "0.08,0.03", "height": "0.2"}
+        return look | {"label": f"<{cells[0]}>", "shape": "box", "margin": "0.08,0.03", "height": "0.2"}
     if box.kind == "part":
-        name, *lines = [_html(cell) for cell in box.cells]
-        rows = "".join(f"<tr><td>{line}</td></tr>" for line in (f"<b>{name}</b>", *lines))
-        table = f'<table border="0" cellborder="0" cellspacing="0" cellpadding="1">{rows}</table>'
-        stack = {"peripheries": "3"} if box.copies > 1 else {}
-        return look | stack | {"label": f"<{table}>", "shape": "box", "margin": "0.08,0.05"}
-    cells = "<vr/>".join(f"<td>{_html(cell)}</td>" for cell in box.cells)
-    table = f'<table border="0" cellborder="0" cellspacing="0" cellpadding="4"><tr>{cells}</tr></table>'
-    return look | {"label": f"<{table}>", "shape": "box", "style": "filled,rounded", "margin": "0.02"}
+        look |= {"peripheries": "3"} if box.copies > 1 else {}
+        return look | {"label": _table([[cell] for cell in cells], 1), "shape": "box", "margin": "0.08,0.05"}
+    return look | {"label": _table([cells], 4), "shape": "box", "style": "filled,rounded", "margin": "0.02"}
 
 
-def _html(text: str) -> str:
+def _table(rows: list[list[str]], padding: int) -> str:
+    """An HTML-like label of rows of cells."""
+    body = "".join(f"<tr>{'<vr/>'.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    return f'<<table border="0" cellborder="0" cellspacing="0" cellpadding="{padding}">{body}</table>>'
+
+
+def _cell(cell: Cell, ink: str) -> str:
+    """The cell's text in an HTML-like label; ink: the colour around it."""
+    text = _escaped(cell.text) if TEXTS[cell.role] == ink else _font(cell.text, TEXTS[cell.role])
+    return f"<b>{text}</b>" if cell.role == "title" else text
+
+
+def _font(text: str, colour: str) -> str:
+    return f'<font color="{colour}">{_escaped(text)}</font>'
+
+
+def _escaped(text: str) -> str:
     """Text that an HTML-like label shows as it is: labels are data."""
     # a backslash twice: Graphviz puts a node's key in place of \N
-    for raw, escaped in ("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;"), ("\\", "\\\\"):
-        text = text.replace(raw, escaped)
-    return printable(text) or " "
+    return html.escape(one_line(text)).replace("\\", "\\\\") or " "

@@ -1,21 +1,21 @@
 """Folding: many Values as one box, by module and scope; and what repeats, such as examples, as a stack.
 
 Two steps. Values of one part of the program (see `parts.py`) and one call of it become a group. Groups of
-Values that are computed alike, from alike operands and for alike users, become one stack of copies:
-colours are refined until none splits, as when the states of an automaton are minimised.
+Values that are computed alike, from alike operands and for alike users, become one stack of copies: colour
+refinement, as when the states of an automaton are minimised.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import count
 
 from .. import ops
 from ..engine import Value, topological_order
-from ..parts import Located, Place, located
+from ..parts import Located, Module, Place, located
 
 READABLE = 50  # boxes on a screen
 Fold = str | int | list[str]
@@ -36,7 +36,7 @@ class Part:
     parameters: list[Value]
     outputs: list[Value]
     copies: int = 1
-    module: Any = None
+    module: Module | None = None
 
     @property
     def single(self) -> bool:
@@ -44,14 +44,31 @@ class Part:
         return not self.name and self.copies == 1 and len(self.values) == 1
 
 
-def parts(root: Value, fold: Fold = "auto") -> list[Part]:
-    """The boxes of root's graph, operands before users.
+def parts_to_draw(root: Value, fold: Fold, rankdir: str, limit: int, asked: str, verb: str) -> list[Part]:
+    """The parts of root's graph, after the arguments that are common to pictures are checked: TypeError for what is no
+    Value, ValueError for an unknown rankdir and for more than `limit` parts. asked, verb: for the message."""
+    if not isinstance(root, Value):
+        what = f"a list: {verb} one of them, or their total(...)" if isinstance(root, (list, tuple)) else repr(root)
+        raise TypeError(f"{asked} expects a Value, got {what}")
+    if rankdir not in ("auto", "LR", "TB"):
+        raise ValueError(f'rankdir is "auto", "LR" (left to right) or "TB" (top to bottom), got {rankdir!r}')
+    found = folded(topological_order(root), fold)
+    if len(found) > limit:
+        raise ValueError(
+            f"this picture has {len(found):,} boxes and stays readable to about 50: draw a part of the graph (one "
+            f'neuron, one example), fold it (fold="auto", or name parts of it by modules or `with scope("loss"):`), '
+            f"or lift the limit with {asked}(..., limit={len(found)})"
+        )
+    return found
+
+
+def folded(order: Sequence[Value], fold: Fold = "auto") -> list[Part]:
+    """The boxes of a graph, operands before users. order: all its Values, as of `topological_order`.
 
     fold: 0 is every Value by itself. A depth folds parts that far inside: 1 to layers, 2 to neurons. A
     list of names such as ["layers.1"] folds these. "auto": everything up to about 50 Values, else the
     deepest folding with about 50 boxes. Where something is folded, repetitions are stacks.
     """
-    order = topological_order(root)
     if isinstance(fold, bool) or not (fold == "auto" or isinstance(fold, (int, list, tuple))):
         raise TypeError(f'fold is "auto", a depth (0: nothing is folded) or a list of names, got {fold!r}')
     if fold == 0 or (fold == "auto" and len(order) <= READABLE):
@@ -60,16 +77,16 @@ def parts(root: Value, fold: Fold = "auto") -> list[Part]:
     if isinstance(fold, int):
         if fold < 0:
             raise ValueError(f"fold as a depth is 0 or more, got {fold}")
-        return _Folding(order, where, fold, frozenset()).parts()
+        return _Folding(order, where, depth=fold).parts()
     if not isinstance(fold, str):
         known = {_name(place[:k]) for place in where.place.values() for k in range(1, len(place) + 1)} - {""}
         for name in fold:
             if name not in known:
                 raise ValueError(f"fold names parts of this graph ({', '.join(_some(known))}), got {name!r}")
-        return _Folding(order, where, 0, frozenset(fold)).parts()
+        return _Folding(order, where, chosen=frozenset(fold)).parts()
     deepest = max([sum(1 for level in place if level.name) for place in where.place.values()], default=1)
     for depth in range(max(deepest, 1), 0, -1):
-        found = _Folding(order, where, depth, frozenset()).parts()
+        found = _Folding(order, where, depth).parts()
         if _readable(found):
             break
     return found
@@ -122,7 +139,9 @@ def _sorted(operands: Sequence[Iterable[int]]) -> list[int]:
 class _Folding:
     """One way to fold one graph."""
 
-    def __init__(self, order: Sequence[Value], where: Located, depth: int, chosen: frozenset[str]) -> None:
+    def __init__(
+        self, order: Sequence[Value], where: Located, depth: int = 0, chosen: frozenset[str] = frozenset()
+    ) -> None:
         self.order, self.where, self.depth, self.chosen = order, where, depth, chosen
         self.opened = {place[:k] for place in where.place.values() for k in range(len(place))}
         self.groups: list[list[Value]] = []
@@ -185,82 +204,78 @@ class _Folding:
                 if x in users:
                     users[x].append((node, _role(node, k)))
 
-        colour: dict[Any, int] = {}
+        colour: dict[Value, int] = {}
         for number, node in enumerate(nodes, 1):
             known = node.op is None and node.label  # one that has a name is itself and no other
             colour[node] = number if known else 0
-        count = 0
-        while len(set(colour.values())) > count:
-            count = len(set(colour.values()))
-            number_of: dict[Any, int] = {}
+        colours = 0
+        while len(set(colour.values())) > colours:
+            colours = len(set(colour.values()))
+            number_of = _numbering()
             for node in nodes:
                 operands = [id(x) if x in home else colour.get(x, -1) for x in node.args]  # -1: a plain number
-                key = (colour[node], node.op, node.label, place[node], tuple(operands))
-                colour[node] = number_of.setdefault(key, len(number_of))
-            number_of = {}
+                colour[node] = number_of[colour[node], node.op, node.label, place[node], *operands]
+            number_of = _numbering()
             for node in reversed(nodes):
-                around = frozenset(Counter([(colour[user], role) for user, role in users[node]]).items())
-                colour[node] = number_of.setdefault((colour[node], around), len(number_of))
+                around = Counter([(colour[user], role) for user, role in users[node]])
+                colour[node] = number_of[colour[node], frozenset(around.items())]
         return colour
 
-    def parts(self) -> list[Part]:
-        colour = self._colours()
-        number: dict[Any, int] = {}
-        stack_of = [number.setdefault(tuple([colour[v] for v in nodes]), len(number)) for nodes in self.groups]
-        stacks: list[list[int]] = [[] for _ in number]
+    def _stacks(self) -> list[list[int]]:
+        """The groups whose Values have the same colours, stack by stack, operands before users."""
+        colour, number_of = self._colours(), _numbering()
+        stack_of = [number_of[tuple([colour[v] for v in nodes])] for nodes in self.groups]
+        stacks: list[list[int]] = [[] for _ in number_of]
         for g, c in enumerate(stack_of):
             stacks[c].append(g)
         operands = [{stack_of[self.group_of[x]] for g in stack for x in self._outside(g)} for stack in stacks]
-        part_of: dict[Value, Part] = {}
-        found = []
-        for c in _sorted(operands):
-            groups = [self.groups[g] for g in stacks[c]]
-            place = self.places[stacks[c][0]]
+        return [stacks[c] for c in _sorted(operands)]
+
+    def parts(self) -> list[Part]:
+        found, owner = [], dict[Value, Part]()
+        for stack in self._stacks():
+            values = [v for g in stack for v in self.groups[g]]
+            place = self.places[stack[0]]
             module = place[-1].module if place else None
-            part = Part("", _name(place), [v for nodes in groups for v in nodes], [], [], len(groups), module)
-            found.append(part)
-            part_of.update(dict.fromkeys(part.values, part))
-        found = self._with_parameters(found, part_of)
-        used_by: dict[Value, set[int]] = {}
-        for node in self.order:
-            for x in node.args:
-                if isinstance(x, Value):
-                    used_by.setdefault(x, set()).add(id(part_of[node]))
+            found.append(Part("", _name(place), values, [], [], len(stack), module))
+            owner.update(dict.fromkeys(values, found[-1]))
+        found = self._with_parameters(found, owner)
+        edges = [(x, node) for node in self.order for x in node.args if isinstance(x, Value)]
+        used_outside = {x for x, node in edges if owner[x] is not owner[node]} | {self.order[-1]}
         for i, part in enumerate(found):
             part.key = f"v{i}"
-            own = {id(part)}
-            part.outputs = [v for v in part.values if used_by.get(v, set()) - own or v is self.order[-1]]
+            part.outputs = [v for v in part.values if v in used_outside]
         return found
 
-    def _with_parameters(self, found: list[Part], part_of: dict[Value, Part]) -> list[Part]:
-        """A module's parameters belong to the one box that computes with them in their own module; where
-        there are several such boxes, or none, or something before it uses them, they are drawn once, on their own."""
-        homes: dict[Value, list[Part]] = {}
+    def _with_parameters(self, found: list[Part], owner: dict[Value, Part]) -> list[Part]:
+        """A module's parameters belong to the one box that computes with them in their own module; where there are
+        several such boxes, or none, or something before it uses them, they are drawn once, on their own."""
+        place, home = self.where.place, self.where.home
         number = {id(part): i for i, part in enumerate(found)}
-        earliest: dict[Value, int] = {}  # box that uses it
+        users: dict[Value, list[tuple[int, bool]]] = {}  # their part's number, and are they in the parameter's module?
         for node in self.order:
-            inside = {id(level.module) for level in self.where.place.get(node, ())}
+            inside = {id(level.module) for level in place.get(node, ())}
             for p in node.args:
-                home = self.where.home.get(p)
-                if home:
-                    earliest[p] = min(number[id(part_of[node])], earliest.get(p, len(found)))
-                if home and id(home[-1].module) in inside and part_of[node].name:
-                    homes.setdefault(p, [])
-                    if part_of[node] not in homes[p]:
-                        homes[p].append(part_of[node])
+                if p in home:
+                    i = number[id(owner[node])]
+                    users.setdefault(p, []).append((i, bool(found[i].name) and id(home[p][-1].module) in inside))
         apart: dict[str, Part] = {}
         for p in self.order:
-            if p not in self.where.home:
-                continue
-            if len(homes.get(p, ())) == 1 and number[id(homes[p][0])] == earliest[p]:
-                part = homes[p][0]
-                part.parameters.append(p)
-            else:
-                name = _name(self._cut(self.where.home[p]))
-                part = apart.setdefault(name or f"{id(p)}", Part("", name, [], [], []))
-                part.values.append(p)
-            part_of[p] = part
+            if p in home:
+                own = {i for i, in_module in users.get(p, ()) if in_module}
+                if len(own) == 1 and own == {min(i for i, _ in users[p])}:
+                    owner[p] = found[own.pop()]
+                    owner[p].parameters.append(p)
+                else:
+                    name = _name(self._cut(home[p]))
+                    owner[p] = apart.setdefault(name or f"{id(p)}", Part("", name, [], [], []))
+                    owner[p].values.append(p)
         return [*apart.values(), *found]
+
+
+def _numbering() -> defaultdict[tuple[object, ...], int]:
+    """Numbers keys 0, 1, 2, ... in the order in which they first appear."""
+    return defaultdict(count().__next__)
 
 
 def _role(node: Value, k: int) -> int:

@@ -1,18 +1,15 @@
-"""A picture placed without Graphviz: the layered drawing of Sugiyama, Tagawa and Toda (1981), as SVG.
+"""Where the boxes and arrows of a picture go: the layered drawing of Sugiyama, Tagawa and Toda (1981).
 
-Four steps, in the order of Gansner, Koutsofios, North and Vo (1993), who wrote `dot`: give every box a
-rank, order the ranks so that few arrows cross, place the boxes of each rank, route the arrows. A long
-arrow passes through every rank between its ends as a waypoint (a dummy node), and an arrow's text is a
-waypoint as large as the text. Waypoints get places of their own, as boxes do: hence no arrow runs over
-a box and no text covers anything, whatever the picture.
+Four steps, in the order of Gansner, Koutsofios, North and Vo (1993), who wrote `dot`: give every box a rank, order the
+ranks so that few arrows cross, place the boxes of each rank, route the arrows. A long arrow passes through every rank
+between its ends as a waypoint (a dummy node), and an arrow's text is a waypoint as large as the text. Waypoints get
+places of their own, as boxes do: hence no arrow runs over a box and no text covers anything, whatever the picture.
 
 `along` is the direction of the ranks (x for "LR", y for "TB"), `across` the other. Lengths are in px.
 """
 
 from __future__ import annotations
 
-import html
-import re
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter
 from collections.abc import Sequence
@@ -22,7 +19,8 @@ from itertools import accumulate, pairwise
 from math import inf, sqrt
 from typing import NamedTuple
 
-from .picture import ARROW_COLOR, COLORS, Arrow, Box, Picture
+from ..notation import one_line
+from .picture import Box, Picture
 
 Point = tuple[float, float]
 
@@ -57,7 +55,7 @@ class Layout(NamedTuple):
 
 MARGIN = 8.0
 HEAD = 8.0  # length of an arrowhead
-PLATE = 16.0  # height of the plate under an arrow's text
+PLATE_HEIGHT = 16.0  # under the text of an arrow
 
 # --- texts: how wide they are, in a browser that nobody can ask
 
@@ -65,8 +63,6 @@ _CLASSES = {
     4.4: " ',.ijl", 5.6: '!"()-/:;IJ[\\]frt|', 8.8: "ABCKRSUVXZ", 10.4: "#&+<=>^~DGHMNOQw", 13.0: "%@Wm"
 }  # fmt: skip
 _WIDTHS = {character: width for width, characters in _CLASSES.items() for character in characters}
-_BREAKS = re.compile("\r\n|[\n\r\v\f\x85\u2028\u2029]")
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def text_width(text: str) -> float:
@@ -74,38 +70,32 @@ def text_width(text: str) -> float:
     return sum(_WIDTHS.get(c, 7.7 if c < "\x7f" else 13.0 if c < "\u2300" else 17.0) for c in text)
 
 
-def one_line(text: str) -> str:
-    """The text as it is drawn: a line break is a visible sign, a character that XML forbids U+FFFD."""
-    return _NOT_XML.sub("\ufffd", _BREAKS.sub("\u23ce", text).replace("\t", " "))
-
-
 LINE = 16.0  # from line to line of a part
 CARD = 4.0  # how far a card of a stack stands out behind the one before
 
 
-def _cells(box: Box) -> list[tuple[str, float]]:
-    """The texts in the box and the widths of their cells; an operation has one cell."""
-    texts = [" ".join(box.cells)] if box.kind == "operation" else box.cells or [""]
-    return [(one_line(text), text_width(one_line(text)) + 14.0) for text in texts]
+def cell_widths(box: Box) -> list[float]:
+    """How wide the box's cells are; an empty box has an empty cell."""
+    return [text_width(one_line(text)) + 14.0 for text in box.texts or [""]]
 
 
-def _turned(a: float, b: float, rankdir: str) -> Point:
+def turned(a: float, b: float, rankdir: str) -> Point:
     """(x, y) as (along, across), and (along, across) as (x, y)."""
     return (a, b) if rankdir == "LR" else (b, a)
 
 
 def _size(box: Box, fan_in: int, rankdir: str) -> Point:
     """Extent along and across; an operation grows with its fan-in, so that arrows arrive side by side."""
-    widths = [width for _, width in _cells(box)]
+    widths = cell_widths(box)
     if box.kind == "part":
         cards = 2 * CARD if box.copies > 1 else 0.0
-        # the name is bold: an eighth wider
-        return _turned(max(1.125 * widths[0], *widths) + cards, LINE * len(widths) + 10.0 + cards, rankdir)
+        # the title is bold: an eighth wider
+        return turned(max(1.125 * widths[0], *widths) + cards, LINE * len(widths) + 10.0 + cards, rankdir)
     width = sum(widths)
     if box.kind != "operation":
-        return _turned(width, 22.0 if box.kind == "constant" else 26.0, rankdir)
+        return turned(width, 22.0 if box.kind == "constant" else 26.0, rankdir)
     # 1.1: the corners of the text, too, lie inside the ellipse
-    along, across = _turned(max(32.0, 1.1 * width), 32.0, rankdir)
+    along, across = turned(max(32.0, 1.1 * width), 32.0, rankdir)
     return along, max(across, min(8.0 * fan_in, 64.0 + 2.0 * fan_in))
 
 
@@ -190,8 +180,8 @@ def _network(picture: Picture) -> tuple[list[_Node], list[list[_Node]]]:
             last = o and r == end.rank - 1
             place = (arrow.tail, copy, r, arrow.head if last else None)  # arrows of one tail share their way
             if place not in waypoints:
-                plate = (text_width(one_line(arrow.text)) + 8.0, PLATE) if last and arrow.text else (0.0, 0.0)
-                waypoints[place] = _Node(r, *_turned(*plate, picture.rankdir), 0.0)
+                plate = (text_width(one_line(arrow.text)) + 8.0, PLATE_HEIGHT) if last and arrow.text else (0.0, 0.0)
+                waypoints[place] = _Node(r, *turned(*plate, picture.rankdir), 0.0)
                 _link(chain[-1], waypoints[place])
             chain.append(waypoints[place])
             # half a step more on a longest path: there the line stays straight and others bend
@@ -428,10 +418,10 @@ def layout(picture: Picture) -> Layout:
     bottom = max((node.centre + node.across / 2 for node in nodes), default=0.0) + MARGIN
 
     def point(along: float, across: float) -> Point:
-        return _turned(round(along, 1), round(across - top, 1), picture.rankdir)
+        return turned(round(along, 1), round(across - top, 1), picture.rankdir)
 
     def rectangle(node: _Node) -> Rectangle:
-        size = _turned(round(node.along, 1), round(node.across, 1), picture.rankdir)
+        size = turned(round(node.along, 1), round(node.across, 1), picture.rankdir)
         return Rectangle(*point(node.start, node.centre - node.across / 2), *size)
 
     ports = {node: _ports(node) for node in nodes if node.box and node.operands}
@@ -464,102 +454,13 @@ def _without_detours(points: Sequence[Point]) -> tuple[Point, ...]:
     return tuple(kept)
 
 
-# --- SVG
-
-_FONT = "DejaVu Sans, Verdana, Helvetica, Arial, sans-serif"
+WIDE = 1100.0  # px: what a notebook's cell of about 900 px still shows at a legible size
 
 
-def svg(picture: Picture) -> str:
-    """The picture as one SVG document that needs nothing else: no ids, scripts, style sheets or fonts.
-
-    Groups for whoever animates it: `<g class="box value" data-key>`, `<g class="arrow" data-tail data-head>`,
-    in the picture's order, arrows first."""
-    placed = layout(picture)
-    width, height = _px(placed.width), _px(placed.height)
-    lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        f'viewBox="0 0 {width} {height}" font-family="{_FONT}" font-size="12" text-anchor="middle">'
-    ]
-    lines += [
-        _arrow_svg(arrow, route, picture.rankdir) for arrow, route in zip(picture.arrows, placed.arrows, strict=True)
-    ]
-    lines += [_box_svg(box, placed.boxes[box.key]) for box in picture.boxes]
-    return "\n".join([*lines, "</svg>\n"])
-
-
-def _px(*lengths: float) -> str:
-    """Numbers as SVG writes them, to a tenth of a pixel: 12 and 12.5, never 12.0 or 1e+06."""
-    return " ".join(f"{length:.1f}".removesuffix(".0") for length in lengths)
-
-
-def _quote(text: str) -> str:
-    """The text as an attribute's value, which a parser gives back unchanged."""
-    escaped = html.escape(_NOT_XML.sub("\ufffd", text))
-    return '"' + escaped.replace("\t", "&#9;").replace("\n", "&#10;").replace("\r", "&#13;") + '"'
-
-
-def _text_svg(text: str, x: float, y: float, colour: str) -> str:
-    """The text with its middle at x, y; not every renderer knows `dominant-baseline`, hence 4.3."""
-    return f'<text x="{_px(x)}" y="{_px(y + 4.3)}" fill="{colour}">{html.escape(text)}</text>'
-
-
-def _rect_svg(place: Rectangle, rx: float, ry: float, fill: str, border: str) -> str:
-    x, y, width, height = map(_px, place)
-    return (
-        f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="{_px(rx)}" ry="{_px(ry)}" '
-        f'fill="{fill}" stroke="{border}"/>'
-    )
-
-
-def _box_svg(box: Box, place: Rectangle) -> str:
-    """A rectangle divided by lines; an operation's corners are so round that it is an ellipse."""
-    x, y, width, height = place
-    fill, border, colour = COLORS[box.kind]
-    if box.kind == "part":
-        return _part_svg(box, place)
-    is_round = box.kind == "operation"
-    rx, ry = (width / 2, height / 2) if is_round else (5.0, 5.0)
-    drawn = _rect_svg(place, rx, ry, fill, border)
-    cells = [(_cells(box)[0][0], width)] if is_round else _cells(box)
-    left = x
-    for text, cell in cells:
-        if left > x:
-            line = f"M{_px(left, y)}V{_px(y + height)}"
-            drawn += f'<path d="{line}" stroke="{border}" stroke-opacity="0.5"/>'
-        drawn += _text_svg(text, left + cell / 2, y + height / 2, colour)
-        left += cell
-    return f'<g class="box {box.kind}" data-key={_quote(box.key)}>{drawn}</g>'
-
-
-def _part_svg(box: Box, place: Rectangle) -> str:
-    """Lines of text, the first one bold, on one card or on a stack of three."""
-    fill, border, colour = COLORS[box.kind]
-    shifts = (2 * CARD, CARD, 0.0) if box.copies > 1 else (0.0,)
-    x, y, width, height = place
-    front = Rectangle(x, y + shifts[0], width - shifts[0], height - shifts[0])
-    drawn = "".join(_rect_svg(front._replace(x=x + s, y=front.y - s), 5.0, 5.0, fill, border) for s in shifts)
-    for i, (text, _) in enumerate(_cells(box)):
-        weight = "" if i else ' font-weight="bold"'
-        middle = front.y + 5.0 + LINE * (i + 0.5)
-        drawn += _text_svg(text, front.x + front.width / 2, middle, colour).replace("<text", f"<text{weight}")
-    return f'<g class="box part" data-key={_quote(box.key)}>{drawn}</g>'
-
-
-def _arrow_svg(arrow: Arrow, route: Route, rankdir: str) -> str:
-    """Bezier curves that are level at the points of the route, a polygon as arrowhead, and the text."""
-    *points, (along, across) = [_turned(*point, rankdir) for point in route.points]
-    back, side = along - HEAD * route.scale, 3.5 * route.scale
-    path = "M" + _px(*route.points[0])
-    for (a0, c0), (a1, c1) in pairwise([*points, (back, across)]):
-        bend = min((a1 - a0) / 2, 22.0)  # steep lines are straight between their ends and so keep apart
-        curve = [(a0 + bend, c0), (a1 - bend, c1), (a1, c1)] if c0 != c1 else [(a1, c1)]
-        path += "LC"[c0 != c1] + " ".join(_px(*_turned(a, c, rankdir)) for a, c in curve)
-    corners = [(along, across), (back, across - side), (back, across + side)]
-    head = " ".join(_px(*_turned(a, c, rankdir)) for a, c in corners)
-    drawn = f'<path d="{path}" fill="none" stroke="{ARROW_COLOR}" stroke-width="{_px(0.4 + route.scale)}"/>'
-    drawn += f'<polygon points="{head}" fill="{ARROW_COLOR}"/>'
-    if route.plate:
-        x, y, width, height = route.plate
-        drawn += _rect_svg(route.plate, 8, 8, "#ffffff", "#c3cad1")
-        drawn += _text_svg(one_line(arrow.text), x + width / 2, y + height / 2, "#3a4652")
-    return f'<g class="arrow" data-tail={_quote(arrow.tail)} data-head={_quote(arrow.head)}>{drawn}</g>'
+def arranged(picture: Picture, rankdir: str) -> Picture:
+    """The picture in the direction rankdir, "LR" or "TB"; "auto" is from left to right where that fits a page."""
+    sideways, down = picture._replace(rankdir="LR"), picture._replace(rankdir="TB")
+    if rankdir == "auto":
+        width = layout(sideways).width
+        rankdir = "LR" if width <= WIDE or width <= layout(down).width else "TB"
+    return sideways if rankdir == "LR" else down

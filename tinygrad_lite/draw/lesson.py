@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple, cast
 
 from .. import ops
-from ..engine import Value, gradients, has_changed, topological_order
-from ..notation import count_of
+from ..derivatives import gradients
+from ..engine import Value, topological_order
+from ..mistakes import has_changed
+from ..notation import count_of, decimals, digits, is_infix, printable, shortened, span
 from ..ops import Op
-from ..parts import names, printable
+from ..parts import names, numbered
 from .fold import Part, part_of
-from .graph import cells, number, size, sketched, span, title
-from .layout import one_line, text_width
-from .picture import Picture
+from .labels import cells, scalars, size, title
+from .layout import text_width
+from .picture import Cell, Phase, Picture
+from .sketch import sketched
 
 SHOWN = 8  # leaves in a caption, and operands of one operation that get a frame each
 FRAMES = 250  # a picture with more arrows than this gets one frame per operation, however few its operands
@@ -30,8 +33,7 @@ class Sent(NamedTuple):
 
     @property
     def operand(self) -> Value:
-        operand: Value = self.user.args[self.place]
-        return operand
+        return cast(Value, self.user.args[self.place])
 
     @property
     def contribution(self) -> float:
@@ -42,15 +44,15 @@ class Frame(NamedTuple):
     """One step of the lesson.
 
     lines: the caption, its first line in words. boxes, arrows: what is lit, by key and by number in the
-    picture. cells: the texts of the boxes that change. sent: the scalar edges that carry gradients here.
+    picture. cells: those of the boxes that change. sent: the scalar edges that carry gradients here.
     grads: the gradients that change, each the sum of what has been sent so far.
     """
 
-    phase: Literal["forward", "backward"]
+    phase: Phase
     lines: tuple[str, ...]
     boxes: tuple[str, ...]
     arrows: tuple[int, ...]
-    cells: dict[str, tuple[str, ...]]
+    cells: dict[str, tuple[Cell, ...]]
     sent: tuple[Sent, ...]
     grads: dict[Value, float]
 
@@ -58,12 +60,12 @@ class Frame(NamedTuple):
 class Lesson:
     """Writes the frames, forward and backward. `grads` is what a learner has seen so far."""
 
-    def __init__(self, found: Sequence[Part], root: Value) -> None:
-        self.parts, self.root = found, root
+    def __init__(self, parts: Sequence[Part], root: Value) -> None:
+        self.parts, self.root = parts, root
         self.order = topological_order(root)
-        self.part_of = part_of(found)
-        self.names = self._named()
-        self.sketch = sketched(found, self.names)
+        self.part_of = part_of(parts)
+        self.names = self._names()
+        self.sketch = sketched(parts)
         self.arrows: dict[tuple[str, str], list[int]] = {}  # tail, head -> numbers of the arrows
         for i, arrow in enumerate(self.sketch.arrows):
             self.arrows.setdefault((arrow.tail, arrow.head), []).append(i)
@@ -80,28 +82,19 @@ class Lesson:
 
     def picture(self) -> Picture:
         """The picture, with room in every box for the widest text that it will show."""
-        widest = {box.key: list(box.cells) for box in self.sketch.boxes}
+        widest: dict[str, tuple[Cell, ...]] = {}
         for frame in self.frames:
-            for key, texts in frame.cells.items():
-                widest[key] = [max(pair, key=text_width) for pair in zip(widest[key], texts, strict=True)]
-        return self.sketch._replace(
-            boxes=tuple(box._replace(cells=tuple(widest[box.key])) for box in self.sketch.boxes)
-        )
+            for key, shown in frame.cells.items():
+                pairs = zip(widest.get(key, shown), shown, strict=True)
+                widest[key] = tuple([max(pair, key=lambda cell: text_width(cell.text)) for pair in pairs])
+        return self.sketch.named(widest)
 
-    def _named(self) -> dict[Value, str]:
+    def _names(self) -> dict[Value, str]:
         """Names for formulas: what the Values are called, else v1, v2, ... and `out`."""
         known = names(self.order)
-        taken = set(known.values())
         if self.root not in known:
-            known[self.root] = "out" if "out" not in taken else "result"
-        i = 0
-        for part in self.parts:
-            if part.single and part.values[0] not in known:
-                i += 1
-                while f"v{i}" in taken:
-                    i += 1
-                known[part.values[0]] = f"v{i}"
-        return known
+            known[self.root] = "out" if "out" not in known.values() else "result"
+        return numbered([part.values[0] for part in self.parts if part.single], known)
 
     def _uses(self, node: Value) -> list[Sent]:
         """What node sends to its operands; nothing where no gradient reaches it."""
@@ -112,19 +105,16 @@ class Lesson:
 
     def _add(
         self,
-        phase: Literal["forward", "backward"],
+        phase: Phase,
         lines: Sequence[str],
         lit: Iterable[str],
         arrows: Iterable[int] = (),
         changed: Iterable[Part] = (),
         sent: Sequence[Sent] = (),
     ) -> None:
-        texts = {
-            part.key: cells(part, self.names.get(part.values[0]), self.grads.get, part.key in self.computed)
-            for part in changed
-        }
+        shown = {part.key: cells(part, self.names, self.grads.get, part.key in self.computed) for part in changed}
         grads = {use.operand: self.grads[use.operand] for use in sent}
-        self.frames.append(Frame(phase, tuple(lines), tuple(lit), tuple(arrows), texts, tuple(sent), grads))
+        self.frames.append(Frame(phase, tuple(lines), tuple(lit), tuple(arrows), shown, tuple(sent), grads))
 
     # --- what things are called
 
@@ -148,10 +138,10 @@ class Lesson:
 
     def _equation(self, node: Value) -> str:
         assert node.op is not None
-        operands = [self._name(x) if isinstance(x, Value) else f"{x:g}" for x in node.args]
-        data = [number(x.data) if isinstance(x, Value) else f"{x:g}" for x in node.args]
+        operands = [self._name(x) if isinstance(x, Value) else digits(x) for x in node.args]
+        data = [decimals(x.data) if isinstance(x, Value) else digits(x) for x in node.args]
         by_names, by_data = _expression(node.op, operands, "*"), _expression(node.op, data, "×")
-        return f"{self._name(node)} = {by_names} = {by_data} = {number(node.data)}"
+        return f"{self._name(node)} = {by_names} = {by_data} = {decimals(node.data)}"
 
     # --- forward
 
@@ -173,12 +163,12 @@ class Lesson:
 
     def _held(self, part: Part) -> str:
         name = self._part_name(part)
-        return f"{name} = {number(part.values[0].data)}" if part.single else f"{name}: {size(part)}"
+        return f"{name} = {decimals(part.values[0].data)}" if part.single else f"{name}: {size(part)}"
 
     def _made(self, node: Value) -> list[str]:
         name = self._name(node)
         edges = [(x, dx) for x, dx in zip(node.args, node.local_grads) if dx is not None and self.part_of[x].single]
-        local = _joined([f"∂{name}/∂{self._name(x)} = {number(dx + 0.0)}" for x, dx in edges], ", ")
+        local = _joined([f"∂{name}/∂{self._name(x)} = {decimals(dx + 0.0)}" for x, dx in edges], ", ")
         return [self._equation(node), *([f"local derivatives: {local}"] if local else [])]
 
     def _made_by(self, part: Part, into: Iterable[int]) -> list[str]:
@@ -187,7 +177,7 @@ class Lesson:
         given = f" from {_joined([*tails], ', ', 4)}" if tails else ""
         outputs = part.outputs or part.values[-1:]
         made = "output" if len(outputs) == 1 else count_of(len(outputs), "output")
-        return [f"{self._part_name(part)} computes {_work(part)}{given}", f"{made}: {span(v.data for v in outputs)}"]
+        return [f"{self._part_name(part)} computes {scalars(part)}{given}", f"{made}: {span(v.data for v in outputs)}"]
 
     # --- backward
 
@@ -212,7 +202,7 @@ class Lesson:
             reached = [self.final[v] for v in below if v in self.final]
             lit += [part.key] if reached else []
             if reached and part.single:
-                leaves.append(f"{self._slope(below[0])} = {number(reached[0])}")
+                leaves.append(f"{self._slope(below[0])} = {decimals(reached[0])}")
             elif reached:
                 folded.append(f"{self._part_name(part)}: {count_of(len(reached), 'gradient')} {span(reached)}")
             elif not any(v in self.final for v in part.values):
@@ -224,13 +214,12 @@ class Lesson:
     def _send_from_one(self, part: Part) -> None:
         (node,) = part.values
         self._send_apart(part, self._uses(node))
-        lost = [Sent(node, i, 0.0, 0.0) for i, dx in enumerate(node.local_grads) if dx is None]
-        lost = [use for use in lost if isinstance(use.operand, Value) and node in self.final]
-        if lost:
-            them = _joined([*dict.fromkeys(self._name(use.operand) for use in lost)], ", ")
+        lost = [i for i, x in enumerate(node.args) if isinstance(x, Value) and node.local_grads[i] is None]
+        if lost and node in self.final:
+            them = _joined([*dict.fromkeys(self._name(node.args[i]) for i in lost)], ", ")
             words = f"it does not depend on {them} here: nothing is sent"
             lines = [f"backward: from {self._name(node)}", self._equation(node), words]
-            self._add("backward", lines, self._keys(part), dict.fromkeys(self._arrow(part, use) for use in lost))
+            self._add("backward", lines, self._keys(part), dict.fromkeys(self._arrow(part, node, i) for i in lost))
 
     def _send_from_many(self, part: Part) -> None:
         arrived = [self.final[v] for v in part.outputs if v in self.final]
@@ -243,7 +232,7 @@ class Lesson:
         came = f"∂{root}/∂{name} = {span(arrived)}"
         if len(part.outputs) > 1:
             came = f"∂{root}/∂output = {span(arrived)} at {count_of(len(arrived), 'output')}"
-        words = f"the chain rule runs back through {_work(part)}"
+        words = f"the chain rule runs back through {scalars(part)}"
         own = [self.grads[p] for p in part.parameters if p in self.grads]
         if own:
             words += f"; gradients of its {count_of(len(own), 'parameter')}: {span(own)}"
@@ -257,7 +246,7 @@ class Lesson:
         """A frame for every arrow; one for all where they are many."""
         bundles: dict[int, list[Sent]] = {}
         for use in uses:
-            bundles.setdefault(self._arrow(part, use), []).append(use)
+            bundles.setdefault(self._arrow(part, use.user, use.place), []).append(use)
         if self.brief or len(bundles) > SHOWN:
             if uses:
                 self._send(part, uses, bundles)
@@ -265,11 +254,12 @@ class Lesson:
             for arrow, bundle in bundles.items():
                 self._send(part, bundle, [arrow])
 
-    def _arrow(self, part: Part, use: Sent) -> int:
-        """The number of the arrow that a scalar edge from outside a part is drawn as."""
-        drawn = self.arrows[self.part_of[use.operand].key, self._keys(part)[0]]
+    def _arrow(self, part: Part, user: Value, place: int) -> int:
+        """The number of the arrow that a scalar edge into a part, from user.args[place], is drawn as."""
+        operand = user.args[place]
+        drawn = self.arrows[self.part_of[operand].key, self._keys(part)[0]]
         # x * x has two arrows, in the order of operands
-        return drawn[sum(x is use.operand for x in use.user.args[: use.place]) if len(drawn) > 1 else 0]
+        return drawn[sum(x is operand for x in user.args[:place]) if len(drawn) > 1 else 0]
 
     def _receive(self, sent: Iterable[Sent]) -> None:
         for use in sent:
@@ -290,14 +280,16 @@ class Lesson:
         if len(targets) == 1:
             lines += self._sum(targets[0], sent, before)
         elif part.single and all(tail.single for tail in tails):
-            slope, upstream = self._slope(part.values[0]), number(sent[0].upstream)
+            slope, upstream = self._slope(part.values[0]), decimals(sent[0].upstream)
             lines.append(f"{slope} = {upstream} × the local derivatives of {count_of(len(sent), 'operand')}")
             each = [
-                f"{self._name(use.operand)}: {number(use.local + 0.0)} → {number(use.contribution)}" for use in sent
+                f"{self._name(use.operand)}: {decimals(use.local + 0.0)} → {decimals(use.contribution)}" for use in sent
             ]
             lines.append(_joined(each, ", "))
         else:
-            example = f"{number(sent[0].upstream)} × {number(sent[0].local + 0.0)} = {number(sent[0].contribution)}"
+            example = (
+                f"{decimals(sent[0].upstream)} × {decimals(sent[0].local + 0.0)} = {decimals(sent[0].contribution)}"
+            )
             products = span(use.contribution for use in sent)
             lines.append(f"{len(sent):,} products upstream × local: {products}, such as {example}")
             lines.append(f"{len(targets):,} gradients so far: {span(self.grads[x] for x in targets)}")
@@ -308,20 +300,16 @@ class Lesson:
 
     def _sum(self, x: Value, sent: Sequence[Sent], before: float | None) -> list[str]:
         """upstream x local = contribution, and the sum so far."""
-        total = number(sum(use.contribution for use in sent))
+        total = decimals(sum(use.contribution for use in sent))
         if len(sent) == 1 and (use := sent[0]):
             local = f"∂{self._name(use.user)}/∂{self._name(x)}"
-            product = f"{number(use.upstream)} × {number(use.local + 0.0)} = {total}"
+            product = f"{decimals(use.upstream)} × {decimals(use.local + 0.0)} = {total}"
             first = f"upstream {self._slope(use.user)} × local {local} = {product}"
         else:
             first = f"{len(sent):,} products upstream × local, in all {total}"
-        addends = "" if before is None else f"{number(before)} + {total} = "
+        addends = "" if before is None else f"{decimals(before)} + {total} = "
         so_far = f" ({self.seen[x]:,} of {self.uses[x]:,} contributions)" if self.uses[x] > len(sent) else ""
-        return [first, f"{self._slope(x)} = {addends}{number(self.grads[x])}{so_far}"]
-
-
-def _work(part: Part) -> str:
-    return size(part).rpartition(" + ")[2]
+        return [first, f"{self._slope(x)} = {addends}{decimals(self.grads[x])}{so_far}"]
 
 
 def _joined(texts: Sequence[str], by: str, most: int = SHOWN) -> str:
@@ -333,8 +321,7 @@ def _joined(texts: Sequence[str], by: str, most: int = SHOWN) -> str:
 
 def _short(name: str) -> str:
     """A name on one line of a formula."""
-    text = printable(one_line(name))
-    return text if len(text) <= 32 else f"{text[:15]}…{text[-16:]}"
+    return shortened(printable(name), 32)
 
 
 def _expression(op: Op, xs: Sequence[str], times: str) -> str:
@@ -347,6 +334,6 @@ def _expression(op: Op, xs: Sequence[str], times: str) -> str:
         return f"-({xs[0]})" if xs[0].startswith("-") else f"-{xs[0]}"
     if op is ops.power:
         return f"({xs[0]})**{xs[1]}" if xs[0].startswith("-") else f"{xs[0]}**{xs[1]}"
-    if len(xs) == 2 and not op.symbol[:1].isalpha():
+    if is_infix(op, len(xs)):
         return f"{xs[0]} {times if op is ops.mul else op.symbol} {xs[1]}"
     return f"{op.symbol}({_joined(xs, ', ', 5)})"

@@ -1,40 +1,75 @@
-"""What a graph looks like before anyone decides where to put it: boxes and arrows.
+"""What a graph looks like before anyone decides where to put it: boxes and arrows, and the table of their styles.
 
-A `Picture` is plain data. `dot.py` writes it in Graphviz's language, `layout.py` places it without
-Graphviz; both draw the same picture.
+A `Picture` is plain data. `layout.py` places it, `svg.py` and `player.py` write it; `dot.py` writes it in Graphviz's
+language instead. All draw the same picture in the same colours, those of the tables here.
 """
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Literal, NamedTuple, get_args
 
 Kind = Literal["value", "parameter", "constant", "operation", "part"]
+Role = Literal["label", "data", "grad", "symbol", "constant", "title", "output", "size", "derivative"]
+Phase = Literal["forward", "backward"]
 
 
-# fill, line and text of each kind: tints after Okabe and Ito (2008), told apart by the colour-blind, light
-# with dark text so that they are legible on white and in dark notebooks
-COLORS: dict[Kind, tuple[str, str, str]] = {
-    "value": ("#f4f7fa", "#66788a", "#1b2733"),
-    "parameter": ("#fdeecb", "#b37700", "#1b2733"),
-    "constant": ("#f0f0f0", "#a0a0a0", "#5c5c5c"),
-    "operation": ("#d6eaf8", "#0072b2", "#1b2733"),
-    "part": ("#e3f3ec", "#00795a", "#1b2733"),
+class Style(NamedTuple):
+    """Colours of a box."""
+
+    fill: str
+    border: str
+
+
+# Tints after Okabe and Ito (2008), told apart by the colour-blind, light with dark text so that they are
+# legible on white and in dark notebooks.
+BOXES: dict[Kind, Style] = {
+    "value": Style("#f4f7fa", "#66788a"),
+    "parameter": Style("#fdeecb", "#b37700"),
+    "constant": Style("#f0f0f0", "#a0a0a0"),
+    "operation": Style("#d6eaf8", "#0072b2"),
+    "part": Style("#e3f3ec", "#00795a"),
 }
-ARROW_COLOR = "#7b8894"
+INK = "#1b2733"
+TEXTS: dict[Role, str] = {
+    **dict.fromkeys(get_args(Role), INK),
+    "constant": "#5c5c5c",
+    "derivative": "#3a4652",
+}
+ARROW = "#7b8894"
+PLATE = Style("#ffffff", "#c3cad1")  # under the text of an arrow
+PHASES: dict[Phase, str] = {"forward": "#0072b2", "backward": "#d55e00"}
+HEADINGS: dict[Phase, str] = {"forward": "#005a8c", "backward": "#a84a00"}  # darker: small text on white
+
+
+class Cell(NamedTuple):
+    """A text in a box, and what it says.
+
+    label: the name of a Value. data, grad: its numbers; output: both in one text. symbol: of an operation.
+    constant: plain numbers. title, size: what a part is called, and how many Values it stands for.
+    derivative: the text of an arrow.
+    """
+
+    text: str
+    role: Role
 
 
 class Box(NamedTuple):
     """key: unique name. cells: texts side by side, as in a record `a | data 2.0 | grad -24.0`.
 
     kind: "value" and "parameter" (a leaf) are records, "constant" a plain number, "operation" round;
-    a "part" stands for many Values: its cells are lines below each other, the first one its name.
+    a "part" stands for many Values: its cells are lines below each other, the first one its title.
     copies: more than 1 is drawn as a stack of cards.
     """
 
     key: str
-    cells: tuple[str, ...]
+    cells: tuple[Cell, ...]
     kind: Kind
     copies: int = 1
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        return tuple(cell.text for cell in self.cells)
 
 
 class Arrow(NamedTuple):
@@ -51,3 +86,7 @@ class Picture(NamedTuple):
     boxes: tuple[Box, ...]
     arrows: tuple[Arrow, ...]
     rankdir: Literal["LR", "TB"] = "LR"
+
+    def named(self, cells: Mapping[str, tuple[Cell, ...]]) -> Picture:
+        """The picture with these cells in the boxes with these keys."""
+        return self._replace(boxes=tuple([box._replace(cells=cells.get(box.key, box.cells)) for box in self.boxes]))

@@ -5,21 +5,21 @@
   "use strict";
   const STYLE = `
     :host { all: initial; display: block; }
-    .player { box-sizing: border-box; max-width: 100%; padding: 10px 12px; border: 1px solid #c3cad1; border-radius: 6px;
-      background: #fff; color: #1b2733; color-scheme: light; font: 14px/1.4 "DejaVu Sans", Verdana, Arial, sans-serif; }
+    .player { box-sizing: border-box; max-width: 100%; padding: 10px 12px; border: 1px solid %border%; border-radius: 6px;
+      background: #fff; color: %ink%; color-scheme: light; font: 14px/1.4 "DejaVu Sans", Verdana, Arial, sans-serif; }
     .player:focus-visible, button:focus-visible, input:focus-visible, select:focus-visible {
-      outline: 3px solid #0072b2; outline-offset: -2px; }
+      outline: 3px solid %forward%; outline-offset: -2px; }
     .bar { display: flex; flex-wrap: wrap; align-items: center; gap: 6px; }
     button, select { height: 30px; border: 1px solid #9aa5b0; border-radius: 4px; background: #f4f7fa; color: inherit; font: inherit; }
     button { width: 36px; padding: 0; cursor: pointer; }
     button:hover { background: #e3e9ef; }
     button path { fill: currentColor; }
-    input { flex: 1 1 160px; min-width: 80px; accent-color: #0072b2; }
-    .caption { min-height: 5em; margin: 8px 0 4px; padding-left: 10px; border-left: 4px solid #0072b2; overflow-wrap: anywhere; }
-    .caption.backward { border-color: #d55e00; }
+    input { flex: 1 1 160px; min-width: 80px; accent-color: %forward%; }
+    .caption { min-height: 5em; margin: 8px 0 4px; padding-left: 10px; border-left: 4px solid %forward%; overflow-wrap: anywhere; }
+    .caption.backward { border-color: %backward%; }
     .caption p { margin: 2px 0; font-size: 15px; font-variant-numeric: tabular-nums; }
-    .caption p:first-child { font-size: 13px; color: #005a8c; }
-    .caption.backward p:first-child { color: #a84a00; }
+    .caption p:first-child { font-size: 13px; color: %forward-heading%; }
+    .caption.backward p:first-child { color: %backward-heading%; }
     .stage { max-height: 75vh; overflow: auto; }
     .stage svg { display: block; margin: auto; height: auto; }`;
   const ICONS = {

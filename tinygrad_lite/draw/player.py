@@ -1,30 +1,28 @@
 """The forward and the backward pass, step by step: an animated picture, and buttons where scripts may run.
 
-Three steps. A `Lesson` walks the graph twice and writes down `Frame`s; `_animated` draws all of them into
-one SVG, in which SMIL shows one after the other (it runs also where a notebook is not trusted); the script
-`player.js` takes that picture apart and puts a slider and buttons to it. There is no other copy of the data.
+A `Lesson` walks the graph twice and writes down `Frame`s; `_animated` draws all of them into one SVG, in which SMIL
+shows one after the other (it runs also where a notebook is not trusted); the script `player.js` takes that picture
+apart and puts a slider and buttons to it. There is no other copy of the data.
 """
 
 from __future__ import annotations
 
 import base64
-import copy
 import functools
 import hashlib
 import os
 from collections.abc import Sequence
 from itertools import groupby, pairwise
 from pathlib import Path
-from typing import Any
-from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from ..engine import Value
-from .fold import Fold
-from .graph import arranged, some_parts
-from .layout import one_line, svg, text_width
+from ..notation import one_line
+from .fold import Fold, parts_to_draw
+from .layout import arranged, layout, text_width
 from .lesson import Frame, Lesson
-from .picture import ARROW_COLOR, Picture
+from .picture import ARROW, HEADINGS, INK, PHASES, PLATE, Cell, Picture
+from .svg import document, drawn, image, outline_of
 
 SECONDS = 1.5  # a frame of the animated picture is shown
 
@@ -45,14 +43,11 @@ class Player:
     @property
     def html(self) -> str:
         """The animated picture, and a script that replaces it by one with buttons."""
-        script = self._script()
-        data = base64.b64encode(self.svg.encode()).decode()
-        return (
-            f'<div class="tinygrad-player" data-player="{self._digest()}"><img style="max-width:100%" alt="forward and '
-            f'backward pass, step by step" src="data:image/svg+xml;base64,{data}"></div>\n<script>{script}</script>\n'
-        )
+        picture = image(self.svg, "forward and backward pass, step by step")
+        holder = f'<div class="tinygrad-player" data-player="{self._digest()}">{picture}</div>'
+        return f"{holder}\n<script>{self._script()}</script>\n"
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None, **_: Any) -> dict[str, str]:
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None, **_: object) -> dict[str, str]:
         return {"text/html": self.html}
 
     def save(self, path: str | os.PathLike[str]) -> str:
@@ -83,11 +78,15 @@ def player(root: Value, fold: Fold = "auto", rankdir: str = "auto", limit: int =
     """The forward pass that made root, node by node, then the backward pass that root.backward() would do.
 
     Forward, numbers appear one after the other. Backward, from users to operands, every edge shows
-    upstream x local = contribution and the sum so far. In a notebook: buttons, a slider, arrow keys, Home,
-    End, space; in one that is not trusted, an animated picture. `player(root).save("x.html")` writes a page.
+    upstream x local = contribution and the sum so far. In a notebook: buttons, a slider, arrow keys, Home, End,
+    space; in one that is not trusted, an animated picture. `player(root).save("x.html")` writes a page.
+    Gradients are computed on the side, from zero: root's graph is left as it is.
 
-    The gradients are computed on the side, from zero: root's graph is left as it is.
-    fold, rankdir and limit are those of `draw_dot`: a folded part computes, and sends, in one go.
+    Parameters
+    ----------
+    root : Value
+    fold, rankdir, limit
+        As for `draw_dot`: a folded part computes, and sends, in one go.
 
     >>> x, y = Value(2.0, label="x"), Value(-3.0, label="y")
     >>> f = x * y + x
@@ -98,15 +97,14 @@ def player(root: Value, fold: Fold = "auto", rankdir: str = "auto", limit: int =
     forward | v1 = x * y = 2.0000 × -3.0000 = -6.0000 | local derivatives: ∂v1/∂x = -3.0000, ∂v1/∂y = 2.0000
     backward: from v1 to y | upstream ∂f/∂v1 × local ∂v1/∂y = 1.0000 × 2.0000 = 2.0000 | ∂f/∂y = 2.0000
     """
-    lesson = Lesson(some_parts(root, fold, rankdir, limit, "player", "play"), root)
+    lesson = Lesson(parts_to_draw(root, fold, rankdir, limit, "player", "play"), root)
     return Player(arranged(lesson.picture(), rankdir), lesson.frames)
 
 
 # --- the animated picture
 
-_COLOURS = {"forward": "#0072b2", "backward": "#d55e00"}  # Okabe and Ito (2008): told apart by the colour-blind
 _WIDTH = 640.0  # px: the least, for captions
-_PAPER, _INK = "#ffffff", "#1b2733"
+_PAPER = "#ffffff"
 
 
 class _Clock:
@@ -131,20 +129,21 @@ class _Clock:
 def _animated(picture: Picture, frames: Sequence[Frame]) -> str:
     """One SVG: captions, and below them the picture. For the script, as data-*: the number of frames, the
     seconds that one is shown, and the place of the picture."""
-    clock = _Clock(len(frames))
-    drawn = ElementTree.fromstring(svg(picture).replace(' xmlns="http://www.w3.org/2000/svg"', "", 1))
-    groups = list(drawn)
+    clock, found = _Clock(len(frames)), drawn(picture)
+    groups, n = list(found), len(picture.arrows)
     turn: dict[str, int] = {}  # the frame at which a box appears
     for t, frame in enumerate(frames):
         turn |= dict.fromkeys(frame.boxes, t) if frame.phase == "forward" else {}
-    arrows, texts = _arrows(picture, groups[: len(picture.arrows)], turn, clock)
-    boxes, halos = _boxes(picture, groups[len(picture.arrows) :], turn, clock, frames)
+    arrows, labels = _arrows(picture, groups[:n], turn, clock)
+    boxes, halos = _boxes(picture, groups[n:], turn, clock, frames)
+    lit = Element("use", {"class": "lit", "fill": "none", "stroke-width": "3"})
+    clock.animate(lit, "href", {t: f"#f{t}" for t in range(len(frames))})
 
-    width, height = float(drawn.attrib["width"]), float(drawn.attrib["height"])
+    width, height = float(found.attrib["width"]), float(found.attrib["height"])
     whole = max(width, _WIDTH)
     captions = _captions(frames, clock, whole)
     above, left = float(captions.attrib["height"]), (whole - width) / 2
-    root = Element("svg", {"xmlns": "http://www.w3.org/2000/svg"} | drawn.attrib)
+    root = Element("svg", found.attrib)
     root.attrib |= {"width": f"{whole:g}", "height": f"{above + height:g}"}
     root.attrib |= {"viewBox": f"0 0 {whole:g} {above + height:g}", "data-frames": f"{len(frames)}"}
     root.attrib |= {"data-seconds": f"{SECONDS:g}", "data-view": f"{left:g} {above:g} {width:g} {height:g}"}
@@ -152,17 +151,15 @@ def _animated(picture: Picture, frames: Sequence[Frame]) -> str:
     root.append(captions)
     SubElement(root, "defs").extend([*halos, *_lights(frames)])
     stage = SubElement(root, "g", {"transform": f"translate({left:g} {above:g})"})
-    lit = Element("use", {"class": "lit", "fill": "none", "stroke-width": "3"})
-    clock.animate(lit, "href", {t: f"#f{t}" for t in range(len(frames))})
-    stage.extend([arrows, lit, *texts, *boxes])
-    return ElementTree.tostring(root, encoding="unicode").replace(" />", "/>") + "\n"
+    stage.extend([arrows, lit, *labels, *boxes])
+    return document(root)
 
 
 def _lights(frames: Sequence[Frame]) -> list[Element]:
     """For each frame its arrows, and halos of its boxes, to be drawn once more in colour."""
     lights = []
     for t, frame in enumerate(frames):
-        colour = _COLOURS[frame.phase]
+        colour = PHASES[frame.phase]
         lights.append(Element("g", {"id": f"f{t}", "color": colour, "stroke": colour}))
         for what in *(f"#a{i}" for i in frame.arrows), *(f"#h{key}" for key in frame.boxes):
             SubElement(lights[-1], "use", {"href": what})
@@ -174,19 +171,17 @@ def _arrows(
 ) -> tuple[Element, list[Element]]:
     """The arrows, which take their colour from around them; and what is written on them, by the frame at
     which the operation at the head has its turn."""
-    look = {"color": ARROW_COLOR, "stroke": ARROW_COLOR, "stroke-width": "1.4", "fill": "none"}
-    arrows, texts = Element("g", look), {0: Element("g")}
+    arrows = Element("g", {"color": ARROW, "stroke": ARROW, "stroke-width": "1.4", "fill": "none"})
+    texts = {0: Element("g")}
     for i, (arrow, group) in enumerate(zip(picture.arrows, groups, strict=True)):
+        line, head, *label = group
+        line.attrib = {"d": line.attrib["d"]}
+        head.attrib |= {"fill": "currentColor", "stroke": "none"}
         group.set("id", f"a{i}")
         arrows.append(group)
-        for element in list(group):
-            if element.tag == "path":
-                element.attrib = {name: value for name, value in element.items() if name not in look}
-            elif element.tag == "polygon":
-                element.attrib |= {"fill": "currentColor", "stroke": "none"}
-            else:
-                group.remove(element)
-                texts.setdefault(turn.get(arrow.head, 0), Element("g")).append(element)
+        for element in label:
+            group.remove(element)
+            texts.setdefault(turn.get(arrow.head, 0), Element("g")).append(element)
     for t, element in texts.items():
         clock.animate(element, "opacity", {0: "0"} | {t: "1"})
     return arrows, list(texts.values())
@@ -196,53 +191,44 @@ def _boxes(
     picture: Picture, groups: Sequence[Element], turn: dict[str, int], clock: _Clock, frames: Sequence[Frame]
 ) -> tuple[list[Element], list[Element]]:
     """The boxes, pale before their turn; and halos, of which only what lies outside of a box will show."""
-    texts: dict[str, dict[int, tuple[str, ...]]] = {}
+    shown: dict[str, dict[int, tuple[Cell, ...]]] = {}
     for t, frame in enumerate(frames):
-        for key, shown in frame.cells.items():
-            texts.setdefault(key, {})[t] = shown
+        for key, cells in frame.cells.items():
+            shown.setdefault(key, {})[t] = cells
     boxes, halos = [], []
     for t, pairs in groupby(zip(picture.boxes, groups, strict=True), lambda pair: turn.get(pair[0].key, 0)):
         boxes.append(Element("g"))
         for box, group in pairs:
-            _animate_texts(group, clock, texts.get(box.key, {}))
+            if box.key in shown:
+                _animate_texts(group, clock, shown[box.key])
             boxes[-1].append(group)
             if box.key in turn:
-                halos.append(_halo(box.key, group.findall("rect")))
+                outline = outline_of(box, layout(picture).boxes[box.key])
+                halos.append(Element("rect", {"id": f"h{box.key}"} | outline | {"stroke-width": "6"}))
         clock.animate(boxes[-1], "opacity", {0: "0.35"} | {t: "1"})
     return boxes, halos
 
 
-def _halo(key: str, cards: Sequence[Element]) -> Element:
-    """Around all cards of a box."""
-    x, y = (min(float(card.attrib[name]) for card in cards) for name in ("x", "y"))
-    right = max(float(card.attrib["x"]) + float(card.attrib["width"]) for card in cards)
-    bottom = max(float(card.attrib["y"]) + float(card.attrib["height"]) for card in cards)
-    place = {"x": f"{x:g}", "y": f"{y:g}", "width": f"{right - x:g}", "height": f"{bottom - y:g}"}
-    rounded = {name: cards[0].attrib[name] for name in ("rx", "ry")}
-    return Element("rect", {"id": f"h{key}"} | place | rounded | {"stroke-width": "6"})
-
-
-def _animate_texts(group: Element, clock: _Clock, texts: dict[int, tuple[str, ...]]) -> None:
-    """An element for each text that a box shows at some time. texts: by the frames where they change."""
-    for i, place in enumerate(group.findall("text") if texts else ()):
+def _animate_texts(group: Element, clock: _Clock, shown: dict[int, tuple[Cell, ...]]) -> None:
+    """An element for each text that a box shows at some time. shown: its cells, by the frames where they change."""
+    for i, place in enumerate(group.findall("text")):
         states: dict[str, dict[int, str]] = {}
-        for t, shown in texts.items():
+        for t, cells in shown.items():
             for state in states.values():
                 state[t] = "0"
-            states.setdefault(one_line(shown[i]), {0: "0"})[t] = "1"
+            states.setdefault(one_line(cells[i].text), {0: "0"})[t] = "1"
         group.remove(place)
         for text, state in states.items():
             if text:
-                element = copy.deepcopy(place)
+                element = SubElement(group, "text", place.attrib)
                 element.text = text
-                group.append(element)
                 clock.animate(element, "opacity", state)
 
 
 def _captions(frames: Sequence[Frame], clock: _Clock, width: float) -> Element:
     """All captions on one strip, which moves behind a window."""
     scale = max(1.0, width / 900.0)  # a notebook shows a wide picture smaller
-    window = Element("svg", {"class": "captions", "text-anchor": "start", "font-size": "14", "fill": _INK})
+    window = Element("svg", {"class": "captions", "text-anchor": "start", "font-size": "14", "fill": INK})
     strip = SubElement(window, "svg", {"overflow": "visible"})
     lines = [
         [
@@ -256,7 +242,7 @@ def _captions(frames: Sequence[Frame], clock: _Clock, width: float) -> Element:
         caption = SubElement(strip, "g", {"class": frame.phase})
         y = t * each + 8
         for i, (first, *more) in enumerate(pieces):
-            text = SubElement(caption, "text", {"y": f"{y + 14}"} | ({} if i else {"fill": _COLOURS[frame.phase]}))
+            text = SubElement(caption, "text", {"y": f"{y + 14}"} | ({} if i else {"fill": PHASES[frame.phase]}))
             text.text = first
             for piece in more:
                 SubElement(text, "tspan", {"x": "0", "dy": "20"}).text = piece
@@ -280,4 +266,10 @@ def _wrapped(line: str, width: float) -> list[str]:
 
 @functools.cache
 def _javascript() -> str:
-    return Path(__file__).with_suffix(".js").read_text(encoding="utf-8").strip()
+    """The script, with the colours of `picture.py` for %ink%, %forward%, ..."""
+    script = Path(__file__).with_suffix(".js").read_text(encoding="utf-8").strip()
+    for name, colour in ("ink", INK), ("border", PLATE.border), *PHASES.items():
+        script = script.replace(f"%{name}%", colour)
+    for phase, colour in HEADINGS.items():
+        script = script.replace(f"%{phase}-heading%", colour)
+    return script

@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from types import MethodType
 from typing import Any, NamedTuple
 
-from ..ops import Op
-from .words import Report, Told, close, fill, is_stub, listed, plain, short, told_by
+from ..notation import filled
+from ..op import Op
+from .words import Report, Told, close, is_stub, listed, plain, short, told_by
 
 
 class Node:
@@ -23,12 +24,12 @@ class Node:
     ...     out._backward = backward
     ...     return out
     >>> diagnose(my_mul)
-    assigned instead of accumulated, for b: another use of b may have sent its share already, and b.grad = ...
-    forgets it. Write b.grad += ...
-      Example: a = 2, b = 3, out.grad = 1, and b.grad is 10 from another use: b.grad should become 12, and becomes 2.
+    assigned instead of accumulated, for b: another use of b may have sent its share already, which b.grad = ...
+    throws away. Write b.grad += ...
+      Example: a = 2, b = 3, out.grad = 1, and b.grad is 10 from another use: b.grad should become 12, but becomes 2.
     """
 
-    def __init__(self, data: float, operands: Sequence[Any] = ()) -> None:
+    def __init__(self, data: float, operands: Sequence[object] = ()) -> None:
         self.data, self.grad, self._prev = data, 0.0, tuple(operands)
         self._backward: Callable[[], None] = lambda: None
 
@@ -36,20 +37,28 @@ class Node:
         return f"Node(data={self.data}, grad={self.grad})"
 
 
-def diagnose(my_op: Any, node: Callable[[float], Any] | None = None) -> Report:
+AnyNode = Any  # a Node, or what the reader takes for one: nothing is known of it before it is tried
+
+
+def diagnose(my_op: object, node: Callable[[float], AnyNode] | None = None) -> Report:
     """What is wrong with the derivative of one operation? The truth is the central difference of its own values.
 
-    diagnose(my_mul)                           a function of Nodes, one for each operand, that returns a Node
-    diagnose(MyValue.tanh)                     a method of your own class
-    diagnose(lambda x: x ** 3, MyValue)        anything that your class can do
-    diagnose(Op("mul", "*", ..., (..., ...)))  a record like those of the table: only its partials can be wrong
+    Nodes have .data, .grad and ._backward(), and ._prev where the operation is made of several. It is tried at numbers
+    of both signs, with two upstream gradients, with gradients that are not 0 before, and with the same node for all
+    operands.
 
-    Nodes have .data, .grad and ._backward(), and ._prev where the operation is made of several. Tried are numbers
-    of both signs, two upstream gradients, gradients that are not 0 before, and the same node as all operands.
+    Parameters
+    ----------
+    my_op : the operation, written in one of four ways
+        diagnose(my_mul)                           a function of Nodes, one for each operand, that returns a Node
+        diagnose(MyValue.tanh)                     a method of your own class
+        diagnose(lambda x: x ** 3, MyValue)        anything that your class can do
+        diagnose(Op("mul", "*", ..., (..., ...)))  a record like those of the table: only its partials can be wrong
+    node : a number -> a node of your own class, where it cannot be told from my_op
 
     >>> diagnose(Op("minus", "-", lambda a, b: a - b, (1.0, 1.0)))
     sign, for b: the derivative has the right size and the wrong sign.
-      Example: a = 2, b = 3, out.grad = 1: b.grad should become -1, and becomes 1.
+      Example: a = 2, b = 3, out.grad = 1: b.grad should become -1, but becomes 1.
     """
     if my_op is None or my_op is ... or is_stub(my_op):
         return Report(None, "Not answered yet.")
@@ -60,8 +69,8 @@ def diagnose(my_op: Any, node: Callable[[float], Any] | None = None) -> Report:
 
 
 class _Trial(NamedTuple):
-    """What happened to one operand at xs. slopes: the true ones of all operands, slope: its own. once, tripled: what
-    arrived in its grad, with 1 and with 3 in out.grad. kept: what is there where 10 was before."""
+    """What happened to one operand at xs. slope: what its grad should become for out.grad = 1. once, tripled: what it
+    becomes for out.grad = 1 and 3. kept: what it becomes where it was 10. slopes: those of all operands."""
 
     xs: tuple[float, ...]
     out: float
@@ -78,17 +87,17 @@ _NUMBERS = (2.0, 3.0, -2.0, 0.5, -3.0, 0.25, -0.5, 1.5)  # none where functions 
 class _Rule:
     """One operation, whichever way it is written: f of nodes, make a node of a number, the operands' names."""
 
-    f: Callable[..., Any]
-    make: Callable[[float], Any]
+    f: Callable[..., AnyNode]
+    make: Callable[[float], AnyNode]
 
-    def __init__(self, my_op: Any, node: Callable[[float], Any] | None) -> None:
+    def __init__(self, my_op: object, node: Callable[[float], AnyNode] | None) -> None:
         if isinstance(my_op, type):
             raise TypeError(f"diagnose looks at one operation; for a class write check_value_class({my_op.__name__})")
         if isinstance(my_op, Op):
-            partials: Any = my_op.partials
+            partials: object = my_op.partials
             if partials is ...:
                 raise Told(None, "Not answered yet: the partials are still open.")
-            self.operands = _operands(my_op.value, None if callable(partials) else len(partials))
+            self.operands = _operands(my_op.value, len(partials) if isinstance(partials, Sequence) else None)
             self.f, self.make = _as_function(my_op), Node
         elif callable(my_op):
             self.f, self.make = getattr(my_op, "__func__", my_op), node or _class_of(my_op) or Node
@@ -97,22 +106,20 @@ class _Rule:
             raise TypeError(f"diagnose expects an Op or a function of nodes, got {my_op!r}")
 
     def report(self) -> Report:
-        faults: dict[str, list[tuple[str, str, str]]] = {}
+        faults: dict[str, list[tuple[str, str, str]]] = {}  # by name: the operand, what it means, an example
         tried = self.trials()
         for i, (x, trials) in enumerate(zip(self.operands, tried)):
             for fault, meaning, example in self.faults(trials, i):
                 faults.setdefault(fault, []).append((x, meaning, example))
-        if not faults and len(self.operands) > 1:
-            for meaning, example in islice(self.used_twice(), 1):
-                faults["wrong where the input is used twice"] = [(listed(self.operands), meaning, example)]
+        faults = faults or self.used_twice()
         if not faults:
             what = f"{len(tried[0])} points of both signs, out.grad = 1 and 3, gradients that were not 0 before"
-            twice = ", the same node in all places" if len(self.operands) > 1 else ""
-            return Report(True, fill(f"No fault found. Tried: {what}{twice}."))
+            twice = ", the same node for all operands" if len(self.operands) > 1 else ""
+            return Report(True, filled(f"No fault found. Tried: {what}{twice}."))
         lines = []
         for fault, found in faults.items():
             (_, meaning, example), whose = found[0], listed([x for x, _, _ in found])
-            lines += [fill(f"{fault}, for {whose}: {meaning}"), fill(f"  Example: {example}", "  ")]
+            lines += [filled(f"{fault}, for {whose}: {meaning}"), filled(f"  Example: {example}", indent="  ")]
         return Report(False, "\n".join(lines))
 
     # --- trying it
@@ -135,15 +142,15 @@ class _Rule:
                     trials.append(_Trial(xs, out, slopes, *result))
         if not found[0]:
             self.backward(self.points()[0])  # tells what is raised
-            raise Told(False, "It has no finite value with a slope at any of the numbers that were tried.")
+            raise Told(False, "It has no finite value with a slope at any of the numbers tried.")
         return found
 
-    def forward(self, nodes: Sequence[Any]) -> Any:
+    def forward(self, nodes: Sequence[AnyNode]) -> AnyNode:
         out = self.f(*nodes)
         if out is None or out is ...:
             raise Told(False, "It returns no node. Does it end in `return out`?")
         if not hasattr(out, "data"):
-            raise Told(False, f"It returns {short(repr(out))}, which is no node: it has no .data.")
+            raise Told(False, f"It returns {short(repr(out))}, which is not a node: it has no .data.")
         if out.data is None or out.data is ...:
             raise Told(None, "Not answered yet: .data of the result is still open.")
         return out
@@ -201,74 +208,72 @@ class _Rule:
 
     def faults(self, trials: Sequence[_Trial], i: int) -> Iterator[tuple[str, str, str]]:
         """What is wrong with what operand i is sent: the fault, what it means, the simplest example."""
-        x = self.operands[i]
+        x, out, slope = self.operands[i], [t.out for t in trials], [t.slope for t in trials]
+        once, tripled, kept = ([getattr(t, of) for t in trials] for of in ("once", "tripled", "kept"))
 
-        def always(a: Callable[[_Trial], float], b: Callable[[_Trial], float]) -> bool:
-            return all(close(a(t), b(t)) for t in trials)
+        def example(before: str, expected: Sequence[float], got: Sequence[float]) -> str:
+            k = next((k for k, pair in enumerate(zip(expected, got)) if not close(*pair)), 0)
+            numbers = ", ".join(f"{name} = {number:g}" for name, number in zip(self.operands, trials[k].xs))
+            return f"{numbers}, {before}: {x}.grad should become {plain(expected[k])}, but becomes {plain(got[k])}."
 
-        def example(before: str, expected: Callable[[_Trial], float], got: Callable[[_Trial], float]) -> str:
-            t = next((t for t in trials if not close(expected(t), got(t))), trials[0])
-            numbers = ", ".join(f"{name} = {number:g}" for name, number in zip(self.operands, t.xs))
-            return f"{numbers}, {before}: {x}.grad should become {plain(expected(t))}, and becomes {plain(got(t))}."
-
-        local: Callable[[_Trial], float] = lambda t: t.once  # noqa: E731 - what is taken for the local derivative
-        if not always(lambda t: t.tripled, lambda t: 3.0 * t.once):
+        local = once  # what is taken for the local derivative
+        if not _equal(tripled, [3.0 * d for d in once]):
             fault, meaning = "the upstream gradient is misused", "three times out.grad must give three times as much."
-            if always(lambda t: t.tripled, lambda t: t.once + 2.0):
+            if _equal(tripled, [d + 2.0 for d in once]):
                 fault, meaning = "the upstream gradient is added", "rates multiply along a path. Write * out.grad."
-                local = lambda t: t.once - 1.0  # noqa: E731
-            elif always(lambda t: t.tripled, lambda t: t.once):
+                local = [d - 1.0 for d in once]
+            elif _equal(tripled, once):
                 fault, meaning = "forgot the upstream gradient", f"{x} is sent the same, whatever out.grad is."
-                if always(lambda t: t.once, lambda t: t.slope * t.out):
-                    meaning = "it multiplies by out.data, where out.grad is meant."
-                    local = lambda t: t.slope  # noqa: E731
-            yield fault, meaning, example("out.grad = 3", lambda t: 3.0 * t.slope, lambda t: t.tripled)
-        if not always(local, lambda t: t.slope):
-            pairs = [(t, local(t)) for t in trials]
-            yield *self.wrong_derivative(pairs, i), example("out.grad = 1", lambda t: t.slope, local)
-        if not always(lambda t: t.kept, lambda t: 10.0 + t.once):
-            fault, written = "assigned instead of accumulated", f"{x}.grad = ... forgets it. Write {x}.grad += ..."
-            meaning = f"another use of {x} may have sent its share already, and {written}"
+                if _equal(once, [d * y for d, y in zip(slope, out)]):
+                    local, meaning = slope, "it multiplies by out.data instead of out.grad."
+            yield fault, meaning, example("out.grad = 3", [3.0 * d for d in slope], tripled)
+        if not _equal(local, slope):
+            yield *self.wrong_derivative(local, trials, i), example("out.grad = 1", slope, local)
+        right = [10.0 + d for d in once]
+        if not _equal(kept, right):
+            meaning = f"another use of {x} may have sent its share already, which {x}.grad = ... throws away"
             before = f"out.grad = 1, and {x}.grad is 10 from another use"
-            yield fault, meaning, example(before, lambda t: 10.0 + t.once, lambda t: t.kept)
+            yield "assigned instead of accumulated", f"{meaning}. Write {x}.grad += ...", example(before, right, kept)
 
-    def wrong_derivative(self, pairs: Sequence[tuple[_Trial, float]], i: int) -> tuple[str, str]:
-        """pairs: a trial, and what was taken for the local derivative there."""
-        x = self.operands[i]
-
-        def always(guess: Callable[[_Trial], float]) -> bool:
-            return all(close(d, guess(t)) for t, d in pairs)
-
-        if always(lambda t: 0.0):
-            return "nothing is sent", f"the result moves when {x} moves, and {x}.grad stays as it was."
-        if always(lambda t: -t.slope):
+    def wrong_derivative(self, local: Sequence[float], trials: Sequence[_Trial], i: int) -> tuple[str, str]:
+        """local: what operand i takes for the local derivative at each trial."""
+        x, slope = self.operands[i], [t.slope for t in trials]
+        if _equal(local, [0.0] * len(local)):
+            return "nothing is sent", f"the result moves when {x} moves, but {x}.grad stays as it was."
+        if _equal(local, [-d for d in slope]):
             return "sign", "the derivative has the right size and the wrong sign."
         for j, other in enumerate(self.operands):
-            if j != i and always(lambda t: t.slopes[j]):
+            if j != i and _equal(local, [t.slopes[j] for t in trials]):
                 return "swapped operands", f"what is sent to {x} belongs to {other}."
-        if all(close(d, t.slope) for t, d in pairs if t.xs[i] > 0.0):
+        if all(close(d, t.slope) for d, t in zip(local, trials) if t.xs[i] > 0.0):
             return "wrong for negative numbers", f"the derivative is right where {x} is above 0, but not below."
-        k = next((d / t.slope for t, d in pairs if t.slope), 0.0)
-        if always(lambda t: k * t.slope):
+        k = next((d / right for d, right in zip(local, slope) if right), 0.0)
+        if _equal(local, [k * d for d in slope]):
             return "a factor", f"the derivative is always {plain(k)} times what it should be."
-        if always(lambda t: t.out):
+        if _equal(local, [t.out for t in trials]):
             return "value instead of derivative", "what is sent is the value of the operation itself."
         return "wrong derivative", "it is not the slope of the operation's own values."
 
-    def used_twice(self) -> Iterator[tuple[str, str]]:
-        """Where one node in all places is not sent the slope: what it means, an example."""
-        for number in _NUMBERS:
+    def used_twice(self) -> dict[str, list[tuple[str, str, str]]]:
+        """What is wrong where one node is all operands at once."""
+        for number in _NUMBERS if len(self.operands) > 1 else ():
             xs = [number] * len(self.operands)
             slope = self.slope(xs, [1.0] * len(xs))
             if math.isfinite(slope) and not close(slope, got := self.backward(xs, same=True)[0]):
+                meaning = "a node that is several operands at once must get the sum of their shares."
                 where = f"{' = '.join(self.operands)} = {number:g}, one and the same node, out.grad = 1"
-                meaning = "where one node stands in all places, it has to get the shares of all, added up."
-                yield meaning, f"{where}: its grad should become {plain(slope)}, and becomes {plain(got)}."
+                example = f"{where}: its grad should become {plain(slope)}, but becomes {plain(got)}."
+                return {"wrong where the input is used twice": [(listed(self.operands), meaning, example)]}
+        return {}
 
 
-def _class_of(my_op: Any) -> Any:
+def _equal(xs: Sequence[float], ys: Sequence[float]) -> bool:
+    return all(map(close, xs, ys))
+
+
+def _class_of(my_op: object) -> type | None:
     """The class that a method was written in; None for a plain function."""
-    if hasattr(my_op, "__func__"):
+    if isinstance(my_op, MethodType):
         return type(my_op.__self__)
     owner, _, name = getattr(my_op, "__qualname__", "").rpartition(".")
     if not owner or owner.endswith("<locals>"):
@@ -280,7 +285,7 @@ def _class_of(my_op: Any) -> Any:
     return found
 
 
-def _operands(f: Callable[..., Any], count: int | None = None) -> list[str]:
+def _operands(f: Callable[..., object], count: int | None = None) -> list[str]:
     """The names of the operands of f; letters where it has none."""
     try:
         parameters = list(inspect.signature(f).parameters.values())
@@ -311,11 +316,11 @@ def _as_function(op: Op) -> Callable[..., Node]:
     return apply
 
 
-def _users_first(out: Any) -> list[Any]:
+def _users_first(out: AnyNode) -> list[AnyNode]:
     """The nodes that out is made of, as far as ._prev tells; by id, since a reader's nodes may not be hashable."""
     order, seen = [], set()
 
-    def visit(node: Any) -> None:
+    def visit(node: AnyNode) -> None:
         if id(node) not in seen:
             seen.add(id(node))
             for x in getattr(node, "_prev", ()):

@@ -7,10 +7,13 @@ import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from types import CodeType, FrameType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, SupportsFloat, TypeVar
 
 from ..engine import Value
-from .words import EXERCISE, Report, close, fill, is_stub, plain, short, still_empty, told_by
+from ..notation import filled
+from .words import EXERCISE, Report, close, is_stub, plain, short, still_empty, told_by
+
+T = TypeVar("T")
 
 
 class _Idea(NamedTuple):
@@ -27,7 +30,7 @@ _ORDER, _AGAIN = "a topological order", "a second backward pass"
 _PAIR, _DIAMOND = "a = V(2.0); b = V(3.0); ", "x = V(3.0); s = x * x; t = s + x; "
 _IDEAS = (
     _Idea("a number in a node", "A node keeps its number in .data.", "a.data", ["a = V(2.0)"]),
-    _Idea("a gradient that starts at 0", "Nothing has been sent to a new node.", "a.grad", ["a = V(2.0)"]),
+    _Idea("a gradient that starts at 0", "Nothing has been sent to a new node yet.", "a.grad", ["a = V(2.0)"]),
     _Idea("addition", "a + b makes a new node. Python calls a.__add__(b).", "c.data", [_PAIR + "c = a + b"]),
     _Idea("multiplication", "a * b makes a new node. Python calls a.__mul__(b).", "c.data", [_PAIR + "c = a * b"]),
     _Idea(
@@ -40,7 +43,7 @@ _IDEAS = (
     _Idea(
         "the local derivative",
         "backward() gives the result itself the gradient 1. Then an operation sends to each operand how fast the "
-        "result moves when this operand moves.",
+        "result moves when that operand moves.",
         "c.grad a.grad b.grad",
         [_PAIR + f"c = a {op} b; c.backward()" for op in "+*"],
     ),
@@ -61,14 +64,14 @@ _IDEAS = (
     _Idea(
         _ORDER,
         "A node passes its gradient on once, when the shares of all its users have arrived. A topological order, "
-        "walked backwards, sees to that.",
+        "walked backwards, guarantees that.",
         "x.grad",
         [_DIAMOND + f"y = {y}; y.backward()" for y in ("s * t", "t * s")]
         + [_DIAMOND + f"u = {u}; y = {y}; y.backward()" for u in ("s * t", "t * s") for y in ("u * s", "s * u")],
     ),
     _Idea(
         "each node once",
-        "Following each path by itself is right, and hopeless: these 61 nodes have 2**60 paths. Visit a node once.",
+        "Following each path on its own is right, but hopeless: these 61 nodes have 2**60 paths. Visit each node once.",
         "x.grad",
         ["x = V(1.0); y = x; for _ in range(60): y = y + y; y.backward()"],
     ),
@@ -81,7 +84,7 @@ _IDEAS = (
     ),
     _Idea(
         _AGAIN,
-        "A second pass adds to the gradients of the inputs: so one collects those of many examples. The gradients in "
+        "A second pass adds to the gradients of the inputs, which collects those of many examples. The gradients in "
         "between belong to one pass, and start from 0 in each.",
         "a.grad b.grad",
         [_PAIR + "m = a * b; y = m * 4; y.backward(); y.backward()"],
@@ -95,13 +98,16 @@ _OPERATORS = {
 _MOST_STEPS = 1_000_000  # lines of Python that a program may take
 
 
-def check_value_class(my_class: Any, upto: str | None = None) -> Report:
+def check_value_class(my_class: object, upto: str | None = None) -> Report:
     """Which idea does this engine lack first? Small programs, from one node to long chains, run on the reader's
     class and on Value, and must leave the same numbers.
 
-    my_class: MyValue(2.0) is a leaf; it has .data, .grad, + and *, .backward(). What else it has of Value's
-    operators and functions is tried at the end. upto: the last idea that is asked for, as in
-    upto="a topological order"; None: all. A program that does not end is stopped after a million lines.
+    Parameters
+    ----------
+    my_class : a class, of which MyValue(2.0) is a leaf with .data, .grad, + and *, .backward()
+        What else it has of Value's operators and functions is tried at the end. A program that does not end is
+        stopped after a million lines.
+    upto : the last idea that is asked for, as in upto="a topological order" (default: all)
 
     >>> class Half:
     ...     def __init__(self, data):
@@ -125,7 +131,7 @@ def check_value_class(my_class: Any, upto: str | None = None) -> Report:
         return Report(None, f"Not answered yet: {my_class.__name__} is still empty.")
     more = [term for name, term in _OPERATORS.items() if hasattr(my_class, name)]
     programs = [f"x = V({x}); z = V(4.0); t = {term}; y = t * z; y.backward()" for x in (0.5, -0.5) for term in more]
-    why = "They were not asked for, but what is there should be right. To look closer: diagnose(MyValue.tanh)."
+    why = "Not asked for, but what is there should be right. To look closer: diagnose(MyValue.tanh)."
     ideas = [*_IDEAS, _Idea("its other operations", why, "t.data x.grad z.grad", programs)]
     known = [idea.name for idea in ideas]
     if upto is not None and upto not in known:
@@ -135,13 +141,13 @@ def check_value_class(my_class: Any, upto: str | None = None) -> Report:
         for program in idea.programs:
             told = _compare(my_class, program.replace("; ", "\n"), idea)
             if told is not None:
-                before = f"Right so far: {', '.join(known[:i])}." if i else "Let us start with one node."
+                before = f"Right so far: {', '.join(known[:i])}." if i else "Let's start with one node."
                 head = f"{'Next to write' if told.ok is None else 'The next idea'}: {idea.name}. {idea.why}"
                 shown = program.replace("; ", "\n").replace("V(", f"{my_class.__name__}(")
-                parts = fill(before), fill(head), textwrap.indent(shown, "    "), told.text
+                parts = filled(before), filled(head), textwrap.indent(shown, "    "), told.text
                 return Report(told.ok, "\n\n".join(parts))
     there = f"All of it is there: {', '.join(idea.name for idea in asked if idea.programs)}."
-    return Report(True, fill(there))
+    return Report(True, filled(there))
 
 
 def _compare(my_class: type, program: str, idea: _Idea) -> Report | None:
@@ -157,19 +163,19 @@ def _compare(my_class: type, program: str, idea: _Idea) -> Report | None:
     for what, expected, got in zip(idea.watched.split(), _run(Value, program, idea.watched), found):
         if got is ...:
             return Report(None, f"Not answered yet: {what} is still open.")
-        number = not isinstance(got, Value) and hasattr(got, "__float__")
-        if number and close(float(got), expected):
+        number = float(got) if isinstance(got, SupportsFloat) and not isinstance(got, Value) else None
+        if number is not None and close(number, expected):
             continue
-        if (got is None or (number and got == 0.0)) and (empty := still_empty(called)):
+        if (got is None or number == 0.0) and (empty := still_empty(called)):
             return Report(None, empty)
-        is_ = plain(float(got)) if number else short(repr(got))
-        remark = _remark(idea, expected, float(got)) if number else ""
-        return Report(False, fill(f"{what} should be {plain(expected)}, and is {is_}. {remark}"))
+        is_ = short(repr(got)) if number is None else plain(number)
+        remark = "" if number is None else _remark(idea, expected, number)
+        return Report(False, filled(f"{what} should be {plain(expected)}, but is {is_}. {remark}"))
     return None
 
 
 def _run(my_class: type, program: str, watched: str) -> list[Any]:
-    namespace: dict[str, Any] = {"V": my_class}
+    namespace: dict[str, object] = {"V": my_class}
     exec(compile(program, EXERCISE, "exec"), namespace)
     return [eval(compile(what, EXERCISE, "eval"), namespace) for what in watched.split()]
 
@@ -178,11 +184,11 @@ class _Endless(BaseException):
     """Out of steps. No Exception, so that no `except Exception` in the reader's code goes on."""
 
 
-def _limited(run: Callable[[], list[Any]], called: set[CodeType]) -> list[Any]:
+def _limited(run: Callable[[], T], called: set[CodeType]) -> T:
     """run(), stopped by _Endless after _MOST_STEPS lines. Adds the code that was called."""
     steps, before = 0, sys.gettrace()
 
-    def trace(frame: FrameType, event: str, arg: Any) -> Any:
+    def trace(frame: FrameType, event: str, arg: object) -> Any:
         nonlocal steps
         steps += 1
         if steps > _MOST_STEPS:

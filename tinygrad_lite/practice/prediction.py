@@ -4,33 +4,38 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from itertools import combinations, islice
 from typing import Any, NamedTuple
 
-from .. import ops
-from ..engine import Value, gradients, topological_order
-from ..ops import Op, as_float
-from ..parts import names
-from .words import Report, fill, glued, listed, short
+from .. import expect, ops
+from ..derivatives import gradients
+from ..engine import Value, topological_order
+from ..notation import Written, code, filled, glued, number, partial, word, written
+from ..op import Op
+from ..parts import distinct, names
+from .words import Report, listed, short
 
 
-def predict(root: Any, answers: Mapping[Any, Any] | None = None, /, **by_label: Any) -> Report:
+def predict(root: object, answers: Mapping[Any, object] | None = None, /, **by_label: object) -> Report:
     """Are these the gradients of root? No backward pass is needed before, and nothing in the graph changes.
 
-    predict(y, a=18, x=...)    d y / d a is 18; `...` or None: not answered yet
-    predict(y, {a: 18})        by Value, or by a label that is no Python name: {"x²": 18}
-    predict(y)                 what there is to fill in
+    Parameters
+    ----------
+    answers, by_label : gradients by Value or by label; `...` or None: not answered yet
+        predict(y, a=18, x=...) says that d y / d a is 18; predict(y, {a: 18}) too, and {"x²": 18} where a label is no
+        Python name. A rounded answer counts if its digits are right, and at least three. predict(y) shows what there
+        is to fill in.
 
-    ok is True where all that was asked is right, False where something is wrong. A rounded answer counts if its
-    digits are right, and at least three.
+    Returns
+    -------
+    A Report: ok is True where all that was asked is right, False where something is wrong.
 
     >>> x = Value(3.0, "x")
     >>> y = x**2 * x
     >>> predict(y, x=9)
-    x = 9  not right yet: the share through x ** 2 is missing. The shares of all uses add up (+=, not =).
+    x = 9  not right yet: the share through x**2 is missing. The shares of all uses add up (+=, not =).
     >>> predict(y, x=27)
     x = 27  right.
     """
@@ -44,16 +49,15 @@ def predict(root: Any, answers: Mapping[Any, Any] | None = None, /, **by_label: 
     asked = {sheet.find(key): answer for key, answer in [*(answers or {}).items(), *by_label.items()]}
     if not asked:
         return Report(None, sheet.to_fill_in())
-    given = {v: sheet.number(v, answer) for v, answer in asked.items() if answer is not None and answer is not ...}
-    sheet.answer(given)
+    sheet.answer(asked)
     rows: list[tuple[str, bool | None, str]] = []
     for v in sorted(asked, key=sheet.place.__getitem__, reverse=True):
-        if v in given:
-            rows.append((f"{sheet.name(v)} = {given[v]:.6g}", *sheet.verdict(v)))
+        if v in sheet.given:
+            rows.append((f"{sheet.name(v)} = {number(sheet.given[v]).text}", *_Answer(sheet, v).verdict()))
         else:
             rows.append((sheet.name(v), None, "not answered yet."))
     width = min(24, max(len(left) for left, _, _ in rows))
-    lines = [fill(f"{left:{width}}  {told}", " " * (width + 2)) for left, _, told in rows]
+    lines = [filled(f"{left:{width}}  {told}", indent=" " * (width + 2)) for left, _, told in rows]
     verdicts = [ok for _, ok, _ in rows]
     if len(rows) > 1:
         words = {True: "right", False: "not right yet", None: "not answered yet"}
@@ -87,24 +91,20 @@ _RULES: dict[Op, tuple[str, dict[str, Callable[..., float]]]] = {
     }),
     ops.relu: ("relu passes on what arrives where its operand is above 0, else nothing", {}),
 }  # fmt: skip
-_INFIX = ops.add, ops.sub, ops.mul, ops.div, ops.power
 
 
 class _Use(NamedTuple):
-    """An arrow on a way from v up to the root: its operand is user.args[place].
+    """An arrow on a way from v up to the root: from an operand, user.args[place], to its user.
 
     upstream: d root / d user. local: d user / d operand, None where it is not selected. below: d operand / d v.
     """
 
     user: Value
     place: int
+    operand: Value
     upstream: float
     local: float | None
     below: float
-
-    @property
-    def operand(self) -> Any:
-        return self.user.args[self.place]
 
     def share(self, local: float | None) -> float:
         """What comes to v through this arrow, if this is its local derivative."""
@@ -117,16 +117,17 @@ class _Sheet:
     def __init__(self, root: Value) -> None:
         self.root, self.order = root, topological_order(root)
         self.place = {node: i for i, node in enumerate(self.order)}
-        self.labels = {node: str(label) for node, label in names(self.order).items()}
-        often, seen = Counter(self.labels.values()), Counter[str]()
-        self.called: dict[Value, str] = {}
-        for node, label in self.labels.items():
-            seen[label] += 1
-            self.called[node] = short(label) + (f"#{seen[label]}" if often[label] > 1 else "")
+        self.labels = names(self.order)
+        self.called = {node: short(label) for node, label in distinct(self.labels).items()}
         self.gradient = gradients(self.order)
+        self.given: dict[Value, float] = {}
 
-    def answer(self, given: Mapping[Value, float]) -> None:
-        self.given, self.carried = given, gradients(self.order, given)
+    def answer(self, asked: Mapping[Value, object]) -> None:
+        """Reads the reader's answers; `...` and None are none yet."""
+        for v, answer in asked.items():
+            if answer is not None and answer is not ...:
+                self.given[v] = expect.number(f"the answer for {self.name(v)} (or ... for not yet)", answer)
+        self.carried = gradients(self.order, self.given)
 
     def uses(self, v: Value) -> list[_Use]:
         """Every arrow on a way from v to the root that a gradient comes to, operands before users."""
@@ -136,43 +137,41 @@ class _Sheet:
                 if x in below:
                     below[user] = below.get(user, 0.0) + (dx or 0.0) * below[x]
                     if user in self.gradient:
-                        found.append(_Use(user, i, self.gradient[user], dx, below[x]))
+                        found.append(_Use(user, i, x, self.gradient[user], dx, below[x]))
         return found
 
     # --- names
 
     def name(self, v: Value) -> str:
-        """Its label, or `root`, or how it was made: `(a * b)`."""
-        return self.called.get(v) or ("root" if v is self.root else self.term(v))
+        """Its label, or `root`, or how it was made: `a * b`."""
+        return self._written(v).text
 
-    def term(self, x: Any, depth: int = 3, inside: bool = True) -> str:
-        """`a`, `2`, `(a * b)`; without the brackets where it does not stand inside an expression."""
-        if x in self.called:
-            return self.called[x]
-        if isinstance(x, Value) and x.op is not None:
-            return f"({self.made(x, depth)})" if inside and x.op in _INFIX else self.made(x, depth)
-        number = x.data if isinstance(x, Value) else x
-        return f"({number:g})" if inside and number < 0.0 else f"{number:g}"
+    def term(self, x: Value | float, depth: int = 3) -> Written:
+        """`a`, `2`, `a * b`"""
+        if not isinstance(x, Value):
+            return number(x)
+        return code(self.called[x]) if x in self.called else self.made(x, depth)
 
-    def made(self, node: Value, depth: int = 3) -> str:
-        """`a * b`, `tanh(a)`"""
-        op, args = node.op, node.args
-        assert op is not None
-        if op in _INFIX and depth:
-            text = f"{self.term(args[0], depth - 1)} {op.symbol} {self.term(args[1], depth - 1)}"
-        else:
-            operands = [self.term(x, depth - 1, inside=False) for x in args[:5]] if depth else ["..."]
-            text = f"{op.name}({', '.join(operands + ['...'] * (depth > 0 and len(args) > 5))})"
-        return text if len(text) <= 40 or not depth else self.made(node, depth - 1)
+    def made(self, node: Value, depth: int = 3) -> Written:
+        """`a * b`, `tanh(a)`, as far as that fits into 40 characters; `mean(...)`"""
+        if node.op is None:
+            return number(node.data)
+        if not depth or len(node.args) > 8:
+            return word(f"{node.op.name}(...)")
+        found = written(node.op, [self.term(x, depth - 1) for x in node.args])
+        return found if len(found.text) <= 40 else self.made(node, depth - 1)
 
     def equation(self, user: Value) -> str:
         """`c = a * b`; only `a * b` where c has no name."""
-        return glued(f"{self.called[user]} = {self.made(user)}" if user in self.called else self.made(user))
+        return glued(f"{self.called[user]} = {self.made(user).text}" if user in self.called else self.made(user).text)
 
     def slope(self, above: Value, below: Value) -> str:
-        return glued(f"d {self.name(above)} / d {self.name(below)}")
+        return glued(partial(self._written(above), self._written(below)).text)
 
-    def find(self, key: Any) -> Value:
+    def _written(self, v: Value) -> Written:
+        return word("root") if v is self.root and v not in self.called else self.term(v)
+
+    def find(self, key: object) -> Value:
         """The Value of this graph that the reader means by a Value or a label."""
         if isinstance(key, Value):
             if key not in self.place:
@@ -188,13 +187,6 @@ class _Sheet:
         known = ", ".join(islice(self.called.values(), 20)) or "no label at all"
         raise ValueError(f"no Value in this graph is labelled {key!r}; there is {known}")
 
-    def number(self, v: Value, answer: Any) -> float:
-        try:
-            return as_float(answer)
-        except TypeError:
-            what = f"the answer for {self.name(v)} should be one number, or ... for not yet; got {answer!r}"
-            raise TypeError(what) from None
-
     def to_fill_in(self) -> str:
         labels, root = list(self.called.values())[::-1], self.name(self.root)
         if not labels:
@@ -203,153 +195,159 @@ class _Sheet:
             line = f"predict({root}, {', '.join(f'{label}=...' for label in labels)})"
         else:
             line = f"predict(root, {{{', '.join(f'{label!r}: ...' for label in labels)}}})"
-        return f"Not answered yet. Put your numbers in place of the dots:\n{fill(line, '        ')}"
+        return f"Not answered yet. Put your numbers in place of the dots:\n{filled(line, indent='        ')}"
 
-    # --- verdicts
 
-    def verdict(self, v: Value) -> tuple[bool, str]:
-        answer, exact, carried = self.given[v], self.gradient.get(v, 0.0), self.carried.get(v, 0.0)
-        uses = self.uses(v)
-        noise = 1e-12 * math.fsum(abs(use.share(use.local)) for use in uses if use.operand is v)
-        if _agrees(answer, exact, noise):
-            rounded = math.isfinite(exact) and abs(answer - exact) > max(1e-6 * abs(exact), noise)
+class _Answer:
+    """The reader's answer for one Value. direct: the uses of this Value itself."""
+
+    def __init__(self, sheet: _Sheet, v: Value) -> None:
+        self.sheet, self.v, self.name = sheet, v, sheet.name(v)
+        self.given, self.exact = sheet.given[v], sheet.gradient.get(v, 0.0)
+        self.uses = sheet.uses(v)
+        self.direct = [use for use in self.uses if use.operand is v]
+
+    def verdict(self) -> tuple[bool, str]:
+        sheet, exact = self.sheet, self.exact
+        noise = 1e-12 * math.fsum(abs(use.share(use.local)) for use in self.direct)
+        if _agrees(self.given, exact, noise):
+            rounded = math.isfinite(exact) and abs(self.given - exact) > max(1e-6 * abs(exact), noise)
             return True, f"right ({exact:.7g} with more digits)." if rounded else "right."
-        if _agrees(answer, carried, noise):
-            above = {use.user for use in uses}
-            wrong = [w for w in self.given if w in above and not _agrees(self.given[w], self.gradient.get(w, 0.0))]
+        if _agrees(self.given, sheet.carried.get(self.v, 0.0), noise):
+            above = {use.user for use in self.uses}
+            wrong = [w for w, x in sheet.given.items() if w in above and not _agrees(x, sheet.gradient.get(w, 0.0))]
             if not wrong:
                 return True, f"right, with the rounded numbers before it ({exact:.7g} with more digits)."
-            mend = listed([self.name(w) for w in wrong])
-            return False, f"not right yet, but it follows from your answer for {mend}: mend that first."
-        why = self.why(v, uses)
+            fix = listed([sheet.name(w) for w in wrong])
+            return False, f"not right yet, but it follows from your answer for {fix}: fix that first."
+        why = self.why()
         return False, f"not right yet: {why}{'' if why.endswith('?') else '.'}"
 
-    def why(self, v: Value, uses: Sequence[_Use]) -> str:
+    def why(self) -> str:
         """Which mistakes lead to this answer; where none does, what to look at."""
-        answer, exact, name, root = self.given[v], self.gradient.get(v, 0.0), self.name(v), self.name(self.root)
-        if v is self.root:
+        given, exact, root = self.given, self.exact, self.sheet.name(self.sheet.root)
+        if self.v is self.sheet.root:
             return f"backward starts here. How far does {root} move when {root} itself moves a little? Just as far"
         if not math.isfinite(exact):
             return "no finite number is right here. Look for 0 times infinity, or a division by 0, on the way"
-        if not math.isfinite(answer):
+        if not math.isfinite(given):
             return "all that is multiplied and added on the way is finite, and so is this gradient"
-        for w, other in self.given.items():
-            if w is not v and _agrees(other, exact) and _agrees(answer, self.gradient.get(w, 0.0)):
-                return f"the answers for {name} and {self.name(w)} are swapped"
+        for w, other in self.sheet.given.items():
+            if w is not self.v and _agrees(other, exact) and _agrees(given, self.sheet.gradient.get(w, 0.0)):
+                return f"the answers for {self.name} and {self.sheet.name(w)} are swapped"
         last = [(2.0 * exact, "this is twice what it should be"), (0.5 * exact, "this is half of what it should be")]
-        for mistakes in (self.near(v, uses), self.far(v, uses), last) if answer else (self.near(v, uses),):
-            found = list(dict.fromkeys(words for number, words in mistakes if _agrees(answer, number)))[:3]
+        for mistakes in (self.near(), self.far(), last) if given else (self.near(),):
+            found = list(dict.fromkeys(words for x, words in mistakes if _agrees(given, x)))[:3]
             if found:
                 return found[0] if len(found) == 1 else f"either {'; or '.join(found)}"
-        if answer == 0.0:
-            return f"0 would mean that {root} stands still when {name} moves a little; {self.look_at(v, uses)}"
-        if abs(answer - exact) < 0.05 * abs(exact):
-            return "close, though. If you have rounded, give three digits or more"
-        return self.look_at(v, uses)
+        if given == 0.0:
+            return f"0 would mean that {root} stands still when {self.name} moves a little; {self.look_at()}"
+        if abs(given - exact) < 0.05 * abs(exact):
+            return "close, though. If you rounded, give at least three digits"
+        return self.look_at()
 
-    def near(self, v: Value, uses: Sequence[_Use]) -> Iterator[tuple[float, str]]:
+    def near(self) -> Iterator[tuple[float, str]]:
         """The mistakes that come first to mind: the number that each leads to, and what to say."""
-        name, exact, direct = self.name(v), self.gradient.get(v, 0.0), [use for use in uses if use.operand is v]
-        yield v.data, f"this is the value of {name}, not its gradient"
-        minus = [use for use in uses if use.local is not None and use.local < 0.0]
-        hint = f". One local derivative is negative, in {self.equation(minus[0].user)}" if len(minus) == 1 else ""
+        exact, direct, equation = self.exact, self.direct, self.sheet.equation
+        yield self.v.data, f"this is the value of {self.name}, not its gradient"
+        minus = [use for use in self.uses if use.local is not None and use.local < 0.0]
+        hint = f". One local derivative is negative, in {equation(minus[0].user)}" if len(minus) == 1 else ""
         yield -exact, f"the size is right, and the sign is wrong{hint}"
         n = len(direct)
         for k in range(1, n) if n <= 6 else (1, n - 1):
             for left_out in combinations(direct, k):
-                yield exact - math.fsum(use.share(use.local) for use in left_out), self.left_out(left_out, direct)
+                yield exact - math.fsum(use.share(use.local) for use in left_out), self.left_out(left_out)
         if n == 1 and (local := direct[0].local) is not None:
-            use, made, upstream = direct[0], self.equation(direct[0].user), self.slope(self.root, direct[0].user)
+            user, upstream = direct[0].user, direct[0].upstream
             only = "alone. The share is upstream gradient times local derivative"
-            yield local, f"this is the local derivative of {made} {only}"
-            yield use.upstream, f"this is the upstream gradient, {upstream}, {only}"
-            yield use.upstream + local, "this is upstream gradient plus local derivative; they have to be multiplied"
-        for use in direct if self.given[v] else ():
-            yield from self.slips(use, v, exact)
+            yield local, f"this is the local derivative of {equation(user)} {only}"
+            yield upstream, f"this is the upstream gradient, {self.sheet.slope(self.sheet.root, user)}, {only}"
+            yield upstream + local, "this is upstream gradient plus local derivative; they have to be multiplied"
+        for use in direct if self.given else ():
+            yield from self.slips(use)
 
-    def far(self, v: Value, uses: Sequence[_Use]) -> Iterator[tuple[float, str]]:
+    def far(self) -> Iterator[tuple[float, str]]:
         """Mistakes further away from v, or in one of several shares."""
-        exact, root, direct = self.gradient.get(v, 0.0), self.name(self.root), [u for u in uses if u.operand is v]
-        for use in uses:
-            what, share = self.local(use), use.share(use.local)
-            if use.operand is not v and _agrees(self.given[v], exact - share):  # a path takes time to write down
-                yield exact - share, f"the path {self.path(use, v, uses)} is missing. The shares of all paths add up"
+        exact, sheet, arrows = self.exact, self.sheet, dict[Value, list[_Use]]()
+        for use in self.uses:
+            arrows.setdefault(use.user, []).append(use)
+            what, share, further = self.local(use), use.share(use.local), use.operand is not self.v
+            if further and _agrees(self.given, exact - share):  # a path takes time to write down
+                yield exact - share, f"the path {self.path(use)} is missing. The shares of all paths add up"
             if use.local is not None:
                 yield exact - share + use.share(1.0), f"a factor is missing: {what}"
                 yield exact - share + use.share(-use.local), f"{what} has the wrong sign"
-            if use.operand is not v:
-                yield use.below, f"this is {self.slope(use.operand, v)}: the rest of the way up to {root} is missing"
-                yield from self.slips(use, v, exact)
-        arrows: dict[Value, list[_Use]] = {}
-        for use in uses:
-            arrows.setdefault(use.user, []).append(use)
+            if further:
+                slope, root = sheet.slope(use.operand, self.v), sheet.name(sheet.root)
+                yield use.below, f"this is {slope}: the rest of the way up to {root} is missing"
+                yield from self.slips(use)
         for user, several in arrows.items():
-            if len(several) == 1:
-                continue  # said above; several are, for example, the 1 / n of a mean
-            change = math.fsum(use.share(1.0) - use.share(use.local) for use in several)
-            yield exact + change, f"a factor is missing: the local derivatives of {self.equation(user)}"
-        locals_, upstreams = [use.local or 0.0 for use in direct], [use.upstream for use in direct]
+            if len(several) > 1:  # for example, the 1 / n of a mean
+                change = math.fsum(use.share(1.0) - use.share(use.local) for use in several)
+                yield exact + change, f"a factor is missing: the local derivatives of {sheet.equation(user)}"
+        locals_, upstreams = [use.local or 0.0 for use in self.direct], [use.upstream for use in self.direct]
         yield math.fsum(locals_), "the upstream gradients are missing: this is the sum of the local derivatives"
         yield math.fsum(upstreams), "the local derivatives are missing: this is the sum of the upstream gradients"
-        if len(direct) > 1:
-            product = math.prod(use.share(use.local) for use in direct)
+        if len(self.direct) > 1:
+            product = math.prod(use.share(use.local) for use in self.direct)
             yield product, "the shares of several uses add up; this is their product"
 
-    def path(self, use: _Use, v: Value, uses: Sequence[_Use]) -> str:
+    def path(self, use: _Use) -> str:
         """`x -> s -> t -> y`: the way through this arrow, as far as there is only one."""
         nodes = [use.operand, use.user]
-        while nodes[0] is not v and len(before := [u.operand for u in uses if u.user is nodes[0]]) == 1:
+        while nodes[0] is not self.v and len(before := [u.operand for u in self.uses if u.user is nodes[0]]) == 1:
             nodes.insert(0, before[0])
-        while nodes[-1] is not self.root and len(after := [u.user for u in uses if u.operand is nodes[-1]]) == 1:
+        while len(after := [u.user for u in self.uses if u.operand is nodes[-1]]) == 1:
             nodes.append(after[0])
-        return glued(" -> ".join(map(self.name, nodes)))
+        return glued(" -> ".join(map(self.sheet.name, nodes)))
 
     def local(self, use: _Use) -> str:
-        return f"the local derivative of {self.equation(use.user)} with respect to {self.term(use.operand)}"
+        of = self.sheet.term(use.operand).text
+        return f"the local derivative of {self.sheet.equation(use.user)} with respect to {of}"
 
-    def slips(self, use: _Use, v: Value, exact: float) -> Iterator[tuple[float, str]]:
+    def slips(self, use: _Use) -> Iterator[tuple[float, str]]:
         """What comes out with something else in place of the local derivative of this arrow."""
-        user, x, op = use.user, self.term(use.operand), use.user.op
+        user, x, op = use.user, self.sheet.term(use.operand).text, use.user.op
         assert op is not None
         if use.local is None:
             closed = f"{x} is not above 0" if op is ops.relu else f"it did not select {x}"
-            yield exact + use.share(1.0), f"nothing is sent through {self.equation(user)}, because {closed}"
+            yield self.exact + use.share(1.0), f"nothing is sent through {self.sheet.equation(user)}, because {closed}"
             return
         data = [x.data if isinstance(x, Value) else x for x in user.args]
         rule, known = _RULES.get(op, ("", {}))
         wrong = [(words, f(user.data, *data)) for words, f in known.items() if op is not ops.power or use.place == 0]
-        if use.operand is v:
-            wrong += [(self.term(x), data[i]) for i, x in enumerate(user.args) if len(data) <= 2]
-            wrong.append((self.name(user), user.data))
+        if use.operand is self.v:
+            wrong += [(self.sheet.term(x).text, data[i]) for i, x in enumerate(user.args) if len(data) <= 2]
+            wrong.append((self.sheet.name(user), user.data))
         for slip, words in {slip: words for words, slip in reversed(wrong)}.items():
             told = f"this comes out with {words} for {self.local(use)}" + (f". The rule: {rule}" if rule else "")
-            yield exact - use.share(use.local) + use.share(slip), told
+            yield self.exact - use.share(use.local) + use.share(slip), told
 
-    def left_out(self, left_out: Sequence[_Use], direct: Sequence[_Use]) -> str:
+    def left_out(self, left_out: Sequence[_Use]) -> str:
         """What to say where some of the direct uses are not counted."""
+        direct, equation = self.direct, self.sheet.equation
         if len({use.user for use in direct}) == 1:
             counted, times = len(direct) - len(left_out), "twice" if len(direct) == 2 else f"{len(direct)} times"
-            used = f"{self.name(direct[0].operand)} is used {times} in {self.equation(direct[0].user)}"
+            used = f"{self.name} is used {times} in {equation(direct[0].user)}"
             return f"{used}, and only {counted} of these uses {'is' if counted == 1 else 'are'} counted (+=, not =)"
-        users = list(dict.fromkeys(self.equation(use.user) for use in left_out))
+        users = list(dict.fromkeys(equation(use.user) for use in left_out))
         shares = f"the share through {users[0]} is" if len(users) == 1 else f"the shares through {listed(users)} are"
         return f"{shares} missing. The shares of all uses add up (+=, not =)"
 
-    def look_at(self, v: Value, uses: Sequence[_Use]) -> str:
+    def look_at(self) -> str:
         """Where to start, in symbols."""
-        direct, name = [use for use in uses if use.operand is v], self.name(v)
-        users = list(dict.fromkeys(use.user for use in direct))
+        name, root, sheet = self.name, self.sheet.root, self.sheet
+        users = list(dict.fromkeys(use.user for use in self.direct))
         if not users:
-            return f"look for what stops the gradient on the way from {self.name(self.root)} down to {name}"
-        if users == [self.root]:
-            moves = f"How far does it move when {name} moves a little, and nothing else does?"
-            return f"look at {self.equation(self.root)}. {moves}"
-        where = listed([self.equation(user) for user in users[:4]] + ["others"] * (len(users) > 4))
+            return f"look for what stops the gradient on the way from {sheet.name(root)} down to {name}"
+        if users == [root]:
+            return f"look at {sheet.equation(root)}. How far does it move when {name} alone moves a little?"
+        where = listed([sheet.equation(user) for user in users[:4]] + ["others"] * (len(users) > 4))
         rule = "Each use sends upstream gradient times local derivative, and these shares add up"
-        if len(users) == len(direct) <= 3:
-            factors = [[(self.root, user), (user, v)] if user is not self.root else [(user, v)] for user in users]
-            terms = [" * ".join(self.slope(*ends) for ends in term) for term in factors]
-            rule = f"So {self.slope(self.root, v)} = {' + '.join(terms)}"
+        if len(users) == len(self.direct) <= 3:
+            factors = [[(root, user), (user, self.v)] if user is not root else [(user, self.v)] for user in users]
+            terms = [" * ".join(sheet.slope(*ends) for ends in term) for term in factors]
+            rule = f"So {sheet.slope(root, self.v)} = {' + '.join(terms)}"
         return f"look at its users first. {name} is used in {where}. {rule}"
 
 

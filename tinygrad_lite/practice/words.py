@@ -5,14 +5,12 @@ from __future__ import annotations
 import dis
 import math
 import os
-import textwrap
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import CodeType
-from typing import Any
 
-from ..parts import printable
+from ..notation import digits, filled, printable, shortened
 
 
 @dataclass(frozen=True, repr=False)
@@ -36,11 +34,10 @@ class Told(Exception):  # noqa: N818 - nothing went wrong with us
         self.report = Report(ok, text)
 
 
-_GLUE = "\N{NO-BREAK SPACE}"
 _HERE, EXERCISE = os.path.dirname(os.path.dirname(__file__)), "<exercise>"
 
 
-def is_stub(f: Any) -> bool:
+def is_stub(f: object) -> bool:
     """Is this a function whose body is `...` or `pass`, at most with a docstring?"""
     code = f if isinstance(f, CodeType) else getattr(f, "__code__", None)
     return isinstance(code, CodeType) and all(
@@ -52,7 +49,8 @@ def is_stub(f: Any) -> bool:
 def still_empty(called: set[CodeType]) -> str:
     """Says which functions without a body were called, if any; a lambda may be meant so."""
     stubs = sorted({code.co_name for code in called if code.co_name != "<lambda>" and is_stub(code)})
-    return fill(f"Not answered yet: {listed(stubs)} {'is' if len(stubs) == 1 else 'are'} still empty.") if stubs else ""
+    be = "is" if len(stubs) == 1 else "are"
+    return filled(f"Not answered yet: {listed(stubs)} {be} still empty.") if stubs else ""
 
 
 def told_by(error: Exception, hint: str = "") -> Told:
@@ -61,7 +59,7 @@ def told_by(error: Exception, hint: str = "") -> Told:
     where = [f"  in {f.name}, line {f.lineno}: {short(f.line or '', 80)}" for f in lines[-1:]]
     if isinstance(error, NotImplementedError) or "ellipsis" in str(error):
         return Told(None, "\n".join(["Not answered yet: there is still something to fill in.", *where]))
-    told = fill(f"Python says: {type(error).__name__}: {short(str(error), 300)}", "  ")
+    told = filled(f"Python says: {type(error).__name__}: {short(str(error), 300)}", indent="  ")
     return Told(False, "\n".join([told, *where, *[hint] * bool(hint)]))
 
 
@@ -70,23 +68,13 @@ def close(a: float, b: float) -> bool:
 
 
 def plain(x: float) -> str:
-    return "0" if abs(x) < 1e-9 else f"{x:.6g}"
+    """x without the noise of a difference quotient."""
+    return "0" if abs(x) < 1e-9 else digits(x)
 
 
 def short(text: str, most: int = 40) -> str:
     """A label is data: one line, and nothing that a terminal obeys."""
-    text = printable(text)
-    return text if len(text) <= most else f"{text[: most - 16]}...{text[-13:]}"
-
-
-def fill(text: str, indent: str = "") -> str:
-    filled = textwrap.fill(text, 100, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
-    return filled.replace(_GLUE, " ")
-
-
-def glued(text: str) -> str:
-    """No line ends inside; `fill` makes ordinary blanks of it again."""
-    return text.replace(" ", _GLUE)
+    return shortened(printable(text), most)
 
 
 def listed(words: Sequence[str]) -> str:

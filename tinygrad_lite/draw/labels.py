@@ -1,0 +1,65 @@
+"""What stands in the boxes: names, numbers, gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from ..engine import UNREACHED, Value
+from ..notation import count_of, decimals, span
+from .fold import Part
+from .picture import Cell
+
+Gradient = Callable[[Value], float | None]
+
+
+def recorded(node: Value) -> float | None:
+    """The gradient that backward has left in a Value; None where it has not come by."""
+    return None if node.grad is UNREACHED else node.grad
+
+
+def cells(part: Part, names: Mapping[Value, str], grad: Gradient = recorded, computed: bool = True) -> tuple[Cell, ...]:
+    """The cells of a part's box. computed=False: before its turn in the forward pass, without numbers."""
+    if not part.single:
+        return _lines(part, grad, computed)
+    (node,) = part.values
+    label = (Cell(names[node], "label"),) if node in names else ()
+    data, gradient = numbers(node.data, grad(node))
+    return *label, data if computed else Cell("", "data"), gradient
+
+
+def numbers(data: float, grad: float | None) -> tuple[Cell, Cell]:
+    """A number and its gradient, None where there is none."""
+    return Cell(f"data {decimals(data)}", "data"), Cell(f"grad {'-' if grad is None else decimals(grad)}", "grad")
+
+
+def title(part: Part) -> str:
+    """What a part of many Values is called: by its module or scope, else by what it does."""
+    node = part.values[0]
+    return part.name or (node.op.symbol if node.op else node.label or "inputs")
+
+
+def size(part: Part) -> str:
+    """How many Values a part is: 3 parameters + 100 × 2 scalars."""
+    return f"{count_of(len(part.parameters), 'parameter')} + {scalars(part)}" if part.parameters else scalars(part)
+
+
+def scalars(part: Part) -> str:
+    """How many Values a part computes: 100 × 2 scalars."""
+    each = count_of(len(part.values) // part.copies, "scalar")
+    return f"{part.copies:,} × {each}" if part.copies > 1 else each
+
+
+def _lines(part: Part, grad: Gradient, computed: bool) -> tuple[Cell, ...]:
+    """What a box of many says: name and activation, its numbers and gradients, and how many Values it is."""
+    outputs = part.outputs or part.values[-1:]
+    kind = getattr(part.module, "activation", "") if part.values[0].op else "parameters"
+    kind = kind if isinstance(kind, str) else getattr(kind, "__name__", "")
+    head = Cell(f"{title(part)} · {kind}" if part.name and kind else title(part), "title")
+    tail = (Cell(size(part), "size"),) if part.name else ()
+    if len(outputs) == 1:
+        both = " · ".join(cell.text for cell in numbers(outputs[0].data, grad(outputs[0])))
+        return head, Cell(both if computed else "", "output"), *tail
+    reached = [g for g in map(grad, outputs) if g is not None]
+    data = f"{len(outputs):,} × data {span(v.data for v in outputs)}"
+    gradients = f"{len(outputs):,} × grad {span(reached) if reached else '-'}"
+    return head, Cell(data if computed else "", "data"), Cell(gradients if computed else "", "grad"), *tail

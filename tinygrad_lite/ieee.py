@@ -1,0 +1,160 @@
+"""Values on floats by IEEE 754, where `math` alone would raise or lose digits.
+
+log(0) is -inf, 1/0 is inf, exp(710) is inf, (-2) ** 0.5 is nan. Python's `math` raises in some of these places
+and not in others.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable
+
+inf, nan = math.inf, math.nan
+
+
+def same(a: float | None, b: float | None) -> bool:
+    """Equal, where nan equals nan."""
+    return a == b or (a != a and b != b)
+
+
+def quiet(f: Callable[..., float], overflow: Callable[..., float] = lambda *x: inf) -> Callable[..., float]:
+    """f from `math`, its exceptions turned into the values of IEEE 754."""
+
+    def value(*x: float) -> float:
+        try:
+            return f(*x)
+        except OverflowError:
+            return overflow(*x)
+        except ValueError:
+            return nan
+
+    return value
+
+
+def div(a: float, b: float) -> float:
+    try:
+        return a / b
+    except ZeroDivisionError:
+        return nan if a == 0.0 or a != a else math.copysign(inf, a) * math.copysign(1.0, b)
+
+
+def power(x: float, n: float) -> float:
+    if n == 2.0:
+        return x * x  # `pow` differs from x * x in the last bit at some points
+    try:
+        return math.pow(x, n)
+    except (OverflowError, ValueError):  # too large; 0 ** -n; negative ** fraction
+        if x < 0.0 and n != math.floor(n):
+            return nan
+        return math.copysign(inf, x) if abs(math.fmod(n, 2.0)) == 1.0 else inf  # n % 2.0 may round to 1
+
+
+def log(x: float) -> float:
+    return math.log(x) if x > 0.0 else -inf if x == 0.0 else nan
+
+
+def log1p(x: float) -> float:
+    return math.log1p(x) if x > -1.0 else -inf if x == -1.0 else nan
+
+
+exp, expm1, sqrt, cosh = quiet(math.exp), quiet(math.expm1), quiet(math.sqrt), quiet(math.cosh)
+sinh = quiet(math.sinh, lambda x: math.copysign(inf, x))
+sin, cos, tan = quiet(math.sin), quiet(math.cos), quiet(math.tan)
+asin, acos = quiet(math.asin), quiet(math.acos)
+
+
+def sigmoid(x: float) -> float:
+    if x < 0.0:  # exp of the negative side never overflows, and keeps tiny results
+        e = math.exp(x)
+        return e / (1.0 + e)
+    return 1.0 / (1.0 + math.exp(-x))
+
+
+def relu(x: float) -> float:
+    return 0.0 if x <= 0.0 else x
+
+
+def leaky_relu(x: float, slope: float) -> float:
+    return x if x > 0.0 else slope * x
+
+
+def softplus(x: float) -> float:
+    return (0.0 if x < 0.0 else x) + math.log1p(math.exp(-abs(x)))
+
+
+def sign(x: float) -> float:
+    return math.copysign(1.0, x) if x < 0.0 or x > 0.0 else x
+
+
+def step(x: float) -> float:
+    return 1.0 if x > 0.0 else 0.0 if x <= 0.0 else x
+
+
+def equal(a: float, b: float) -> float:
+    return float(a == b)
+
+
+def less(a: float, b: float) -> float:
+    return float(a < b)
+
+
+def less_equal(a: float, b: float) -> float:
+    return float(a <= b)
+
+
+def where(condition: float, a: float, b: float) -> float:
+    return a if condition else b
+
+
+def maximum(*xs: float) -> float:
+    largest = xs[0]
+    for x in xs:
+        if x > largest or x != x:
+            largest = x
+    return largest
+
+
+def minimum(*xs: float) -> float:
+    smallest = xs[0]
+    for x in xs:
+        if x < smallest or x != x:
+            smallest = x
+    return smallest
+
+
+def clip(x: float, low: float, high: float) -> float:
+    return minimum(maximum(x, low), high)
+
+
+def pick(k: float, *xs: float) -> float:
+    if not (0.0 <= k < len(xs) and k == math.floor(k)):
+        raise ValueError(f"pick expects a whole number from 0 to {len(xs) - 1}, got {k!r}")
+    return xs[int(k)]
+
+
+def total(*xs: float) -> float:
+    s = 0.0  # not the builtin sum: from Python 3.12 on it compensates, and results would differ
+    for x in xs:
+        s += x
+    return s
+
+
+def mean(*xs: float) -> float:
+    return total(*xs) / len(xs)
+
+
+def dot(*ws_xs: float) -> float:
+    n = len(ws_xs) // 2
+    s = ws_xs[-1] if len(ws_xs) % 2 else 0.0
+    for product in map(operator.mul, ws_xs[:n], ws_xs[n : 2 * n]):
+        s += product
+    return s
+
+
+def logsumexp(*xs: float) -> float:
+    m = maximum(*xs)
+    if m - m != 0.0:  # an infinity or nan decides alone
+        return m
+    i = xs.index(m)
+    return m + math.log1p(total(*(math.exp(x - m) for j, x in enumerate(xs) if j != i)))

@@ -1,0 +1,169 @@
+"""What an operation is: one record of a value and its derivatives, and nothing about graphs."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from numbers import Real
+from typing import TYPE_CHECKING, Any, overload
+
+if TYPE_CHECKING:
+    from .engine import Value
+
+# d out / d input: a number, or a function of (out, *inputs)
+Partial = float | Callable[..., Any]
+
+
+def as_float(x: Any) -> float:
+    """The one real number x (int, float, bool, Fraction, NumPy scalar) as a float, else TypeError."""
+    if x.__class__ is float:
+        return x  # the usual case
+    # numpy.bool_ is the one real scalar of NumPy's that does not register as a Real
+    if isinstance(x, Real) or (getattr(getattr(x, "dtype", None), "kind", "") == "b" and not x.shape):
+        try:
+            return float(x)
+        except OverflowError:
+            got = f"an integer of {x.bit_length()} bits" if isinstance(x, int) else type(x).__name__
+            raise OverflowError(f"a float holds at most 1.8e308, got {got}; scale it first") from None
+    if hasattr(x, "record"):
+        hint = "for a constant copy of a Value write Value(v.data)"
+    elif isinstance(x, str):
+        hint = "for a text that holds a number write Value(float(text))"
+    else:
+        hint = "for a vector write [Value(v) for v in xs]"
+    shown = repr(x)
+    shown = shown if len(shown) <= 80 else shown[:77] + "..."
+    raise TypeError(f"Value holds one real number, got {shown} ({type(x).__name__}); {hint}")
+
+
+class Op:
+    """One operation. Calling it on numbers gives a number, on any Value a Value.
+
+    Parameters
+    ----------
+    name : what Python calls it.
+    symbol : what a drawing prints.
+    value : floats -> float, by IEEE 754.
+    partials : d out / d input for each input, a number or a function of (out, *inputs); for an operation on
+        any number of inputs, one function that returns them all. Generic: made of operations only, so no
+        Python `if` on an input.
+    selects : True where a partial of exactly 0 means "not selected". Nothing at all is sent to that input, so
+        an infinity that the operation did not choose cannot become 0 * inf = nan. A tuple says so for each.
+    pack : turns the user's arguments (`dot(ws, xs)`) into the flat operands.
+
+    >>> from tinygrad_lite import dot, exp, log, maximum
+    >>> exp(0), maximum(1, 5, 3), dot([1, 2], [3, 4]), log(0)
+    (1.0, 5.0, 11.0, -inf)
+    """
+
+    __slots__ = ("home", "name", "pack", "partials", "selects", "symbol", "value")
+
+    def __init__(
+        self,
+        name: str,
+        symbol: str,
+        value: Callable[..., float],
+        partials: tuple[Partial, ...] | Callable[..., Sequence[Any]],
+        selects: bool | tuple[bool, ...] = False,
+        pack: Callable[..., tuple[Any, ...]] | None = None,
+    ) -> None:
+        self.name, self.symbol, self.value = name, symbol, value
+        self.partials, self.selects, self.pack = partials, selects, pack
+        self.home = sys._getframe(1).f_globals.get("__name__", "")  # the module where a pickle finds it again
+
+    @overload
+    def __call__(self, *inputs: float | Iterable[float]) -> float: ...  # type: ignore[overload-overlap]
+    @overload
+    def __call__(self, *inputs: Value | float | Iterable[Value | float]) -> Value: ...
+    def __call__(self, *inputs: Any) -> Any:
+        """Numbers give a number; any Value among them gives a Value, recorded by its class."""
+        if self.pack is not None:
+            inputs = self.pack(*inputs)
+        elif inputs[0].__class__ is float and len(inputs) == 1:
+            return self.value(*inputs)
+        for x in inputs:
+            if x.__class__ is not float and hasattr(x, "record"):
+                return x.record(self, inputs)
+        return self.value(*map(as_float, inputs))
+
+    def local_grads(self, out: Any, inputs: Sequence[Any], wanted: Sequence[bool] | None = None) -> tuple[Any, ...]:
+        """d out / d input for each input; None for one not wanted, and where nothing is sent."""
+        grads: Sequence[Any]
+        if callable(self.partials):
+            grads = self.partials(out, *inputs)
+            if wanted is not None:
+                grads = [d if want else None for d, want in zip(grads, wanted)]
+        else:
+            want_all = wanted or (True,) * len(inputs)
+            grads = [
+                None if not want else d(out, *inputs) if callable(d) else d for d, want in zip(self.partials, want_all)
+            ]
+        if self.selects is True:
+            grads = [None if d.__class__ is float and d == 0.0 else d for d in grads]
+        elif self.selects:
+            grads = [None if s and d.__class__ is float and d == 0.0 else d for s, d in zip(self.selects, grads)]
+        return tuple(grads)
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def __copy__(self) -> Op:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Op:
+        return self
+
+    def __reduce__(self) -> tuple[Callable[[str, str], Op], tuple[str, str]]:
+        """A pickle names the record, which must stand in a module."""
+        for name, found in vars(sys.modules.get(self.home)).items() if self.home in sys.modules else ():
+            if found is self:
+                return _find, (self.home, name)
+        raise TypeError(
+            f"the operation {self.name} cannot be pickled: define it at the top of a module, not in a function"
+        )
+
+
+def _find(module: str, name: str) -> Op:
+    return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
+
+
+# --- packing: what the user writes -> flat operands
+
+
+def pack_dot(ws: Iterable[Any], xs: Iterable[Any], start: Any = None) -> tuple[Any, ...]:
+    try:
+        ws, xs = tuple(ws), tuple(xs)
+    except TypeError:
+        raise TypeError(f"dot takes two lists of numbers, got {ws!r} and {xs!r}: write dot([...], [...])") from None
+    if len(ws) != len(xs):
+        raise ValueError(f"dot expects two lists of one length, got {len(ws)} and {len(xs)} numbers")
+    return ws + xs if start is None else (*ws, *xs, start)
+
+
+def pack_list(name: str, least: int = 0) -> Callable[..., tuple[Any, ...]]:
+    def pack(xs: Iterable[Any]) -> tuple[Any, ...]:
+        try:
+            xs = tuple(xs)
+        except TypeError:
+            raise TypeError(f"{name} takes one list of numbers, got {xs!r}: write {name}([...])") from None
+        if len(xs) < least:
+            raise ValueError(f"{name} expects at least one number, got an empty list")
+        return xs
+
+    return pack
+
+
+def pack_some(name: str) -> Callable[..., tuple[Any, ...]]:
+    def pack(*xs: Any) -> tuple[Any, ...]:
+        if not xs:
+            raise ValueError(f"{name} expects at least one number: write {name}(a, b, ...)")
+        if isinstance(xs[0], (list, tuple)):
+            raise TypeError(f"{name} takes its numbers one by one, got a list: write {name}(*xs)")
+        return xs
+
+    return pack
+
+
+def pack_pick(k: Any, xs: Iterable[Any]) -> tuple[Any, ...]:
+    return (k, *pack_list("pick", least=1)(xs))

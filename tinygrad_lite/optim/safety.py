@@ -1,0 +1,70 @@
+"""What keeps a training whole: steps and states that are refused, and changes that no Ctrl-C divides."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .. import expect
+from ..mistakes import parameter_name
+
+if TYPE_CHECKING:
+    from ..engine import Value
+    from .optimizer import Optimizer
+
+
+def check_gradients(params: Sequence[Value]) -> None:
+    """An error that names the parameter whose gradient is no finite number."""
+    try:
+        if math.isfinite(sum([p.grad for p in params])):  # one look at all of them, as it is nearly always
+            return
+    except TypeError:
+        pass
+    for i, p in enumerate(params):
+        name = parameter_name(params, i)
+        if p.grad is None or hasattr(p.grad, "record"):
+            raise TypeError(f"the gradient of {name} is {p.grad!r}, not a number: write p.grad = g.data")
+        if not math.isfinite(p.grad):
+            raise FloatingPointError(
+                f"the gradient of {name} is {p.grad}; nothing was updated. `with anomaly():` around forward and "
+                "backward pass finds where it first appeared"
+            )
+
+
+def check_results(
+    params: Sequence[Value], lr: float, numbers: Sequence[float], states: Sequence[tuple[float, ...]]
+) -> None:
+    """An error that names the parameter that would become, or whose state would become, no finite number."""
+    if math.isfinite(sum(numbers)) and (not states[0] or math.isfinite(sum(map(sum, states)))):
+        return
+    for i, (p, new, state) in enumerate(zip(params, numbers, states)):
+        name = parameter_name(params, i)
+        if not math.isfinite(new):
+            raise FloatingPointError(
+                f"{name} would become {new} (from {p.data:g}, gradient {p.grad:g}, lr {lr:g}); nothing was updated. "
+                "A smaller lr is the usual cure"
+            )
+        if not all(map(math.isfinite, state)):
+            raise FloatingPointError(
+                f"the state of {name} would become {state} (gradient {p.grad:g}); nothing was updated. A smaller "
+                "gradient is needed: scale the loss"
+            )
+
+
+def check_state(opt: Optimizer, state: dict[str, Any]) -> tuple[float, int, list[tuple[float, ...]]]:
+    """lr, t and the numbers of a `state_dict`; ValueError where it is not one of such an optimiser."""
+    got = [len(s) for s in state["state"]]
+    if got != [opt.state_size] * len(opt.params):
+        raise ValueError(
+            f"{type(opt).__name__} keeps {opt.state_size} numbers for each of {len(opt.params)} parameters, got a "
+            f"state for {len(got)} parameters with {sorted(set(got))} numbers each"
+        )
+    numbers = [tuple([expect.number("state", x) for x in s]) for s in state["state"]]
+    return expect.learning_rate(state["lr"]), int(state["t"]), numbers
+
+
+def assign(owners: Iterable[object], names: Iterable[str], values: Iterable[object]) -> None:
+    """setattr for each of them, in one call into C, so that Ctrl-C cannot fall between two."""
+    deque(map(setattr, owners, names, values), maxlen=0)
