@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from . import copies
 from .ieee import same
 from .mistakes import equation
 
@@ -58,6 +59,12 @@ class Protocols:
             if dx is not None:
                 x.grad += dx * self.grad
 
+    def __copy__(self: Value) -> Value:
+        return copies.shallow(self)
+
+    def __deepcopy__(self: Value, memo: dict[int, object]) -> Value:
+        return copies.deep(self, memo)
+
     # what a placeholder of the compiler answers in its own way
 
     def demand(self: Value, holds: Callable[[float], bool], message: Callable[[float], str]) -> None:
@@ -76,16 +83,3 @@ class Protocols:
                 f"grad rebuilds gradients from .data, but .data changed after {equation(self)} was "
                 "recorded; run the forward pass again, or use backward(), which kept the old numbers"
             )
-
-
-def deep_copy(order: Sequence[Value], memo: dict[int, object]) -> None:
-    """Copies of these nodes, operands before users, into memo: without recursion, however deep the graph is."""
-    kept: list[object] = memo.setdefault(id(memo), [])  # type: ignore[assignment]  # as `copy` does: keeps ids unique
-    for node in order:
-        if id(node) not in memo:
-            copy = object.__new__(type(node))
-            copy.data, copy.grad, copy.label, copy.op = node.data, node.grad, node.label, node.op
-            copy.args = tuple([memo.get(id(x), x) for x in node.args])
-            copy.local_grads = node.local_grads
-            memo[id(node)] = copy
-            kept.append(node)

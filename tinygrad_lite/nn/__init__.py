@@ -1,7 +1,7 @@
 """Neural networks of Values, and the losses that train them.
 
 layers.py   Neuron, Layer, MLP        activations.py, initialisers.py   what they are given by name
-losses.py   of one example            module.py, tensors.py             parameters: found, named, saved, loaded
+losses.py   of one example            module.py, parameters.py, tensors.py   parameters: found, named, saved, loaded
 """
 
 from .activations import ACTIVATIONS, Activation, activation_name, linear, silu
@@ -9,10 +9,7 @@ from .initialisers import INITS, Init
 from .layers import MLP, Layer, Neuron
 from .losses import accuracy, bce_with_logits, cross_entropy, half_squared_error, hinge, l1, l2, mse, softmax
 from .module import Module
-from .module import _walk as _walk
 from .tensors import flat, shape
-
-_flat = flat  # and _walk: for doctor.py
 
 __all__ = [
     "ACTIVATIONS", "INITS", "MLP", "Activation", "Init", "Layer", "Module", "Neuron",

@@ -38,7 +38,7 @@ class Neuron(Module):
     ) -> None:  # fmt: skip
         nin, rng, weight = expect.whole("nin", nin, of="inputs"), generator(seed), initialiser(init)
         self.activation = activation if nonlin else "linear"
-        self.phi = self._phi = activation_function(self.activation)  # _phi: for doctor.py
+        self.phi = activation_function(self.activation)
         self.w = [Value(weight(nin, nout, rng)) for _ in range(nin)]
         self.b = Value(0.0)
 
@@ -85,7 +85,7 @@ class Layer(Module):
         out = self.outputs(x)
         return out[0] if len(out) == 1 else out
 
-    def tensors(self) -> dict[str, Tensor]:
+    def stacked(self) -> dict[str, Tensor]:
         return {"weight": [n.w for n in self.neurons], "bias": [n.b for n in self.neurons]}
 
     def __repr__(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .. import expect, mistakes
@@ -90,7 +90,11 @@ class Optimizer:
         """What a later run needs to go on: {"lr": ..., "t": steps made, "state": per parameter}."""
         return {"lr": self.lr, "t": self.t, "state": [list(s) for s in self.state]}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on from a `state_dict`; ValueError, and nothing changed, where it does not fit."""
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        mistakes.recognise_spent(self)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on from a `state_dict`; ValueError or TypeError, and nothing changed, where it does not fit."""
         lr, t, numbers = safety.check_state(self, state)
         safety.assign([self, self, self], ["_lr", "t", "state"], [lr, t, numbers])
