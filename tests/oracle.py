@@ -19,6 +19,7 @@ from tinygrad_lite import ops
 
 from .operation import inf, mp, mpf, nan
 from .operations import OPERATIONS
+from .sampling import sample
 
 BEYOND_FLOATS = mpf(2) ** (10**400)
 RATES = 1, 3
@@ -60,7 +61,7 @@ def truth(op, point):
         if point[0] != point[0] and record.nan_is_nan:
             return [nan] * 3
     if record.chooses:
-        return [mpf(part) for part in flat(record.reference(*map(mpf, point)))]
+        return record.amended([mpf(part) for part in flat(record.reference(*map(mpf, point)))], *point)
     parts = None
     if not any(map(math.isinf, point)):
         with contextlib.suppress(ZeroDivisionError):
@@ -107,11 +108,14 @@ def edge_points(op):
             point[i] = x
         found.append(tuple(point))
     found += itertools.product((max(EDGE_NUMBERS[:-3]), min(EDGE_NUMBERS[:-3])), repeat=size)
-    return [(float(n % size), *point) for n, point in enumerate(found)] if OPERATIONS[op].index else found
+    if (at := OPERATIONS[op].index) is not None:
+        at %= size + 1
+        found = [(*point[:at], float(n % size), *point[at:]) for n, point in enumerate(found)]
+    return found
 
 
 @functools.cache
 def random_points(op):
-    """The sample points and 1,000 random ones, which may have any number of operands."""
+    """The sample points and 1,000 random ones (a sample: 100), which may have any number of operands."""
     r = Random(op.name)
-    return [*OPERATIONS[op].samples, *(OPERATIONS[op].draw(r) for _ in range(1000))]
+    return [*OPERATIONS[op].samples, *(OPERATIONS[op].draw(r) for _ in range(sample(100, 1000)))]

@@ -20,6 +20,7 @@ from .dual_numbers import FiftyDigits, Floats, derive
 from .operations import OPERATIONS
 from .random_graphs import THOUSANDS, Recipe, block
 from .rewritings import as_written, permuted, rewritten
+from .sampling import sample
 
 FLOATS, DIGITS = Floats(), FiftyDigits()
 STEP = DIGITS.number(1e-20)
@@ -124,6 +125,9 @@ def the_hessian_is_the_slope_of_the_gradient_at_50_digits(recipe, tally):
     def moved(j, far):
         return derive(DIGITS, recipe, [x + far if i == j else x for i, x in enumerate(point)])[1]
 
+    if any(op is ops.detach for op, _, _ in recipe.trace()):
+        tally.aside("a detached number, which changes and has no slope", recipe.leaves**2)
+        return
     if any(abs(x) > 1e10 for x in recipe.point):
         tally.aside("too large for steps of 1e-20", recipe.leaves**2)
         return
@@ -192,7 +196,7 @@ def test_the_hessian_of_every_tenth_hundred(blocks):
     tally.enough(0.7)
 
 
-@settings(derandomize=True, deadline=None, max_examples=100, database=None)
+@settings(derandomize=True, deadline=None, max_examples=sample(20, 100), database=None)
 @given(st.randoms(use_true_random=False), st.integers(1, 4), st.integers(1, 8), st.sampled_from((0.0, 0.1, 1.0)))
 def test_any_graph(r, leaves, nodes, edges):
     recipe = Recipe(r, leaves, nodes, edges=edges)

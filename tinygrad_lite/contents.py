@@ -23,7 +23,6 @@ ATOMS = frozenset({
 _PACKAGE = __name__.partition(".")[0]
 
 
-@lru_cache(maxsize=1024)
 def is_own(kind: type) -> bool:
     """Is it a class of this package, or made from one?"""
     return any(base.__module__.partition(".")[0] == _PACKAGE for base in kind.__mro__)
