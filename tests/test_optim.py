@@ -8,6 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 
 from tinygrad_lite import TrainingWarning, Value, exp, nn, ops, optim
@@ -558,8 +559,44 @@ STATE = {"lr": 0.5, "t": 4, "state": [[1.0, 2.0]] * 5}
         (STATE | {"lr": -1.0}, ValueError, "lr must be a finite number of at least 0, got -1.0"),
         (STATE | {"lr": None}, TypeError, "one real number, got None"),
         (STATE | {"t": "now"}, ValueError, "now"),
-        ({"lr": 0.5, "t": 4}, KeyError, "state"),
-        ({"t": 4, "state": STATE["state"]}, KeyError, "lr"),
+        ({"lr": 0.5, "t": 4}, ValueError, "a dict with lr, t and state; missing: state"),
+        ({"t": 4, "state": STATE["state"]}, ValueError, "missing: lr"),
+        ({}, ValueError, "missing: lr, t, state"),
+        ([("lr", 0.5)], TypeError, r"load_state_dict expects a dict as of state_dict\(\), got \[\('lr', 0.5\)\]"),
+        (None, TypeError, "got None"),
+        *(
+            (STATE | {"t": t}, ValueError, "t must be a whole number of steps, at least 0, got")
+            for t in (
+                -5,
+                1.5,
+                math.nan,
+                math.inf,
+                None,
+                "4",
+                [4],
+                Value(4.0),
+                np.array([1, 2]),
+            )
+        ),
+        *((STATE | {"t": t}, TypeError, "t must be a number, got") for t in (True, np.bool_(True))),
+        *((STATE | {"lr": lr}, ValueError, "lr must be a finite number") for lr in (math.nan, math.inf)),
+        *((STATE | {"lr": lr}, TypeError, "lr must be ") for lr in ("0.5", True, [0.5], 1j)),
+        *(
+            (STATE | {"state": rows}, TypeError, "state must be a list, got")
+            for rows in (7, "ab", None, {0: [1.0, 2.0]})
+        ),
+        *(
+            (STATE | {"state": [row] * 5}, TypeError, r"state\[0\] must be a list, got")
+            for row in (1.0, "ab", np.array(1.0))
+        ),
+        *(
+            (STATE | {"state": [[1.0, 2.0]] * 4 + [[1.0, x]]}, ValueError, r"state\[4\] must hold finite numbers, got")
+            for x in (math.nan, -math.inf)
+        ),
+        *(
+            (STATE | {"state": [[1.0, 2.0]] * 4 + [[1.0, x]]}, TypeError, r"state\[4\] must be ")
+            for x in (True, "2", None, [2.0], 1j)
+        ),
     ],
 )
 def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(state, error, message):
@@ -571,6 +608,15 @@ def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(state, error, 
     assert everything(opt) == before
     opt.load_state_dict(STATE)
     assert opt.state_dict() == STATE
+
+
+@pytest.mark.parametrize("t", [np.int64(4), np.array(4), 4])
+@pytest.mark.parametrize("rows", [np.array([[1.0, 2.0]] * 5), [(1, np.float32(2.0))] * 5, STATE["state"]])
+def test_a_state_may_be_made_of_arrays(t, rows):
+    opt = Adam(fresh(), 0.1)
+    opt.load_state_dict({"lr": np.float64(0.5), "t": t, "state": rows})
+    assert opt.state_dict() == STATE and type(opt.t) is int
+    assert all(type(x) is float for row in opt.state for x in row)
 
 
 # --- averages

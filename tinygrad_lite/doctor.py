@@ -321,12 +321,12 @@ class _Examination:
     def layers(self) -> dict[str, list[nn.Neuron]]:
         """The neurons of each layer, and those of no layer one by one."""
         found: dict[str, list[nn.Neuron]] = {}
-        inside: set[nn.Module] = set()
+        inside: set[int] = set()
         for name, module in self.model.named_modules():
             if isinstance(module, nn.Layer):
                 found[name or type(module).__name__] = list(module.neurons)
-                inside.update(module.neurons)
-            elif isinstance(module, nn.Neuron) and module not in inside:
+                inside.update(map(id, module.neurons))
+            elif isinstance(module, nn.Neuron) and id(module) not in inside:
                 found[name or type(module).__name__] = [module]
         return found
 

@@ -8,13 +8,15 @@ the graph once, users before operands, adding up  upstream gradient x local deri
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, SupportsFloat, cast
+from itertools import count
+from typing import Any, SupportsFloat
 
 from . import mistakes, modes, ops
+from .copies import reduced
 from .methods import Methods
 from .modes import Call, Scope, anomaly, anomaly_active, current_scope, no_grad, no_grad_active, recording, scope
 from .op import Op, as_float
-from .protocols import Protocols, deep_copy, number_of, refuse_arguments
+from .protocols import Protocols, number_of, refuse_arguments
 
 __all__ = [
     "UNREACHED", "Call", "Number", "Scope", "Value", "affine", "anomaly", "anomaly_active", "current_scope", "no_grad",
@@ -24,6 +26,7 @@ __all__ = [
 # The gradient of a node that no backward has reached. It is 0.0; `is UNREACHED` tells it from a
 # gradient that was computed and came out as 0.0, which matters to whoever looks at the graph.
 UNREACHED = float("0")
+_serials = count()
 
 
 class Value(Methods, Protocols):
@@ -42,9 +45,13 @@ class Value(Methods, Protocols):
     (16.0, -24.0, 16.0)
     """
 
-    # set only where there is something to say: `line` under `anomaly`, `scope` and `call` for pictures, and
-    # `before`, the gradient from which a leaf's adding up began (None: nothing was added), for `Optimizer.step`
-    __slots__ = ("__weakref__", "args", "before", "call", "data", "grad", "label", "line", "local_grads", "op", "scope")
+    # set only where there is something to say: `line` under `anomaly`, `scope` and `call` for pictures, `before`,
+    # the gradient from which a leaf's adding up began (None: nothing was added), for `Optimizer.step`, and `serial`,
+    # the order in which leaves were made, for sets of parameters
+    __slots__ = (
+        "__weakref__", "args", "before", "call", "data", "grad", "label", "line", "local_grads", "op", "scope",
+        "serial",
+    )  # fmt: skip
     data: float
     grad: float
     label: str
@@ -55,6 +62,7 @@ class Value(Methods, Protocols):
     scope: Scope
     call: Call
     before: float | None
+    serial: int
 
     def __init__(self, data: SupportsFloat, label: str = "", *children: object, **micrograds: object) -> None:
         if children or micrograds or not isinstance(label, str):
@@ -65,6 +73,7 @@ class Value(Methods, Protocols):
         self.op = None
         self.args = ()
         self.local_grads = ()
+        self.serial = next(_serials)
 
     # --- forward: every operation makes a node
 
@@ -181,9 +190,8 @@ class Value(Methods, Protocols):
         self.grad = UNREACHED
         self.before = None
 
-    def __deepcopy__(self, memo: dict[int, object]) -> Value:
-        deep_copy(topological_order(self), memo)
-        return cast(Value, memo[id(self)])
+    def __reduce_ex__(self, protocol: object) -> tuple[object, ...]:
+        return reduced(self, UNREACHED)
 
 
 Number = Value | float  # what an operand may be; a float stands for any real number

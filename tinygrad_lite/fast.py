@@ -21,11 +21,17 @@ def install(Value: Any, unreached: float) -> None:
     """Puts the recorders over Value's plain operators and methods. unreached: the gradient of a new node."""
     for name, op in (("add", ops.add), ("sub", ops.sub), ("mul", ops.mul), ("truediv", ops.div), ("pow", ops.power)):
         record, reflected = _binary(op, Value, unreached)
-        setattr(Value, f"__{name}__", record)
-        setattr(Value, f"__r{name}__", reflected)
+        _set(Value, f"__{name}__", record)
+        _set(Value, f"__r{name}__", reflected)
     for op in ops.OPS:
         if op.arity == 1 and op.name != "round":  # which takes digits
-            setattr(Value, f"__{op.name}__" if op.name in ops.OPERATORS else op.name, _unary(op, Value, unreached))
+            name = f"__{op.name}__" if op.name in ops.OPERATORS else op.name
+            _set(Value, name, _unary(op, Value, unreached))
+
+
+def _set(Value: Any, name: str, record: Any) -> None:
+    record.__module__, record.__qualname__ = Value.__module__, f"{Value.__qualname__}.{name}"  # where a pickle finds it
+    setattr(Value, name, record)
 
 
 def _unary(op: Op, Value: Any, unreached: float) -> Recorder:

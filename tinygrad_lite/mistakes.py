@@ -185,6 +185,16 @@ def spend(opt: Optimizer, accumulate: bool) -> None:
     opt.last_step = opt.last_step._replace(spent=[None if accumulate else p.grad for p in opt.params])
 
 
+def recognise_spent(opt: Optimizer) -> None:
+    """After a pickle, which does not keep which numbers are one object: a gradient that the last step used is the one
+    that its parameter still holds."""
+    for p, spent in zip(opt.params, opt.last_step.spent):
+        if spent and getattr(p, "grad", None) == spent:
+            p.grad = spent
+        if spent and getattr(p, "before", None) == spent:
+            p.before = spent
+
+
 def warn_unreached(params: Sequence[Value], which: list[int]) -> None:
     """TrainingWarning about the parameters at these indices, which are not in the loss's graph."""
     if len(which) == len(params):

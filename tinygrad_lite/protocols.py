@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
-from . import modes, ops
+from . import copies, modes, ops
 from .ieee import same
 from .mistakes import equation
 from .op import as_float, is_number
@@ -131,6 +131,12 @@ class Protocols:
     def _backward(self: Value, function: object) -> None:
         raise TypeError(f"_backward is not to be set: {OWN_OPERATION}")
 
+    def __copy__(self: Value) -> Value:
+        return copies.shallow(self)
+
+    def __deepcopy__(self: Value, memo: dict[int, object]) -> Value:
+        return copies.deep(self, memo)
+
     # what a placeholder of the compiler answers in its own way
 
     def demand(self: Value, holds: Callable[[float], bool], message: Callable[[float], str]) -> None:
@@ -198,16 +204,3 @@ _UFUNCS = {
     "equal": "eq", "not_equal": "ne", "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arctan2": "atan2",
     "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh", "positive": "pos", "rint": "round_",
 }  # fmt: skip
-
-
-def deep_copy(order: Sequence[Value], memo: dict[int, object]) -> None:
-    """Copies of these nodes, operands before users, into memo: without recursion, however deep the graph is."""
-    kept: list[object] = memo.setdefault(id(memo), [])  # type: ignore[assignment]  # as `copy` does: keeps ids unique
-    for node in order:
-        if id(node) not in memo:
-            copy = object.__new__(type(node))
-            copy.data, copy.grad, copy.label, copy.op = node.data, node.grad, node.label, node.op
-            copy.args = tuple([memo.get(id(x), x) for x in node.args])
-            copy.local_grads = node.local_grads
-            memo[id(node)] = copy
-            kept.append(node)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import expect, mistakes
@@ -125,8 +125,12 @@ class Optimizer:
             found["skips"] = list(self.skips)
         return found
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on from a `state_dict`; ValueError, and nothing changed, where it does not fit."""
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        mistakes.recognise_spent(self)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on from a `state_dict`; ValueError or TypeError, and nothing changed, where it does not fit."""
         lr, t, numbers = safety.check_state(self, state)
         skips = safety.check_skips(self, state)
         safety.assign([self] * 4, ["_lr", "t", "state", "skips"], [lr, t, numbers, skips])
