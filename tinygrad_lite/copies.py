@@ -177,8 +177,8 @@ def refuse_nameless(holder: object) -> None:
     name, function = next(iter(functions.items()))
     error = getattr(sys.modules.get("pickle"), "PicklingError", TypeError)
     raise error(
-        f"{name} of this {type(holder).__name__} is {function.__qualname__}, which a pickle cannot name: define it with "
-        "def at the top of a module"
+        f"{name} of this {type(holder).__name__} is {function.__qualname__}, which a pickle cannot name: define it "
+        "with def at the top of a module"
     )
 
 

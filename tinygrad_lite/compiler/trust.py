@@ -54,10 +54,12 @@ def _bounds(order: Sequence[Value]) -> tuple[float, dict[Value, float]]:
     errors: dict[object, float] = {}
     for node in order:
         error = EPS * abs(node.data) if node.args else 0.0
+        carried = 0.0
         for x, dx in zip(node.args, node.local_grads):
             if dx is not None:
                 error += abs(dx) * (errors[x] + EPS * abs(x.data))
-        errors[node] = error
+                carried += errors[x]
+        errors[node] = error + carried * carried  # second order: (a - b)^2 where a is b
     weights = {order[-1]: 1.0}
     for node in reversed(order):
         if node in weights:
