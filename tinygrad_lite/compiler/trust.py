@@ -30,7 +30,7 @@ def difference(result: Value, native: float, wrt: Sequence[Value], native_gradie
     """What differs between a result of the engine and native code's, or "". wrt: the Values of the gradient.
 
     The bound is that of the operations: rounding errors of a few units in each, carried forward along the graph, and
-    for gradients 1e-6 of the sum of |products| on all paths. An engine's result that is not finite says nothing.
+    for gradients 1e-6 of the sum of |products| on all paths, and 1e-8 of the largest in the graph. An engine's result that is not finite says nothing.
     """
     order = topological_order(result)
     arrived = gradients(order)
@@ -39,11 +39,12 @@ def difference(result: Value, native: float, wrt: Sequence[Value], native_gradie
     if not all(map(math.isfinite, native_gradient)):  # such a batch is computed again, exactly
         return ""
     error, weight = _bounds(order)  # no bound (nan) where an operand is infinite
-    if not math.isfinite(native) or abs(result.data - native) > 1e4 * error + 1e-300:
+    if not math.isfinite(native) or abs(result.data - native) > 1e4 * error + 1e-9 * abs(result.data) + 1e-300:
         return f"the engine computes {result.data!r}, native code {native!r}"
+    largest = max(weight.values())
     for x, got in zip(wrt, native_gradient):
         expected = arrived.get(x, 0.0)
-        if abs(expected - got) > 1e-6 * weight.get(x, 0.0) + 1e-300:
+        if abs(expected - got) > 1e-6 * weight.get(x, 0.0) + 1e-8 * largest:
             name = x.label or f"a parameter of {x.data:g}"
             return f"the engine's derivative with respect to {name} is {expected!r}, native code's {got!r}"
     return ""
