@@ -1711,6 +1711,9 @@ def missing(table: tuple[ops.Op, ...] = ops.OPS) -> list[str]:
             op.name in tinygrad_lite.__all__ and getattr(tinygrad_lite, op.name, None) is op
         ):
             lacks.append("export in tinygrad_lite/__init__.py")
+        one_operand = isinstance(op.partials, tuple) and len(op.partials) == 1
+        if one_operand and record.operator is None and not hasattr(tinygrad_lite.Value, op.name):
+            lacks.append("method of Value in tinygrad_lite/methods.py (`python tests/generated.py` writes it)")
         if f"\n| {op.name} |" not in README:
             lacks.append("row in tests/README.md (`python -m tests.accuracy --write` writes it)")
         if lacks:

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tinygrad_lite import engine, fast, ops
 
 ROOT = Path(__file__).parent.parent
@@ -59,9 +61,10 @@ def test_both_paths_give_the_same_bits():
     assert run(BITS) == run(WITHOUT_FAST + BITS)
 
 
+@pytest.mark.long
 def test_the_engine_passes_its_tests_on_the_plain_path():
     program = WITHOUT_FAST + "import pytest; sys.exit(pytest.main(sys.argv[1:]))"
-    said = run(program, "-q", "-n0", "tests/test_engine.py", "-k", "not million and not scale and not depth")
+    said = run(program, "-q", "--long", "-n0", "tests/test_engine.py", "-k", "not million and not scale and not depth")
     assert " passed" in said and "failed" not in said
 
 
