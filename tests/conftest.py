@@ -39,6 +39,7 @@ def pytest_collection_modifyitems(config, items):
                 shared = getattr(item, "callspec", None) and item.callspec.params.get(parameter)
                 if parameter is None or shared is not None:
                     item.add_marker(pytest.mark.xdist_group(f"{file}-{shared}"))
+    items.sort(key=lambda item: item.path.stem != "test_cells")  # the longest first: no worker waits for one at the end
     if not config.getoption("--long"):
         long = left_to_the_long_run(items)
         items[:] = [item for item in items if item not in long]

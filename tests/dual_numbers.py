@@ -37,6 +37,7 @@ class Floats:
 
     number = np.float64
     asin, acos, atan, atan2 = np.arcsin, np.arccos, np.arctan, np.arctan2
+    asinh, acosh, atanh, nint = np.arcsinh, np.arccosh, np.arctanh, np.rint
 
     def __getattr__(self, name: str) -> Any:
         f = getattr(np, name, None) or getattr(math, name)

@@ -15,11 +15,7 @@ BEGIN, END = "    # <generated>\n", "    # </generated>\n"
 
 def unary():
     """The operations that are methods of a Value: functions of one operand."""
-    return [
-        op
-        for op in ops.OPS
-        if isinstance(op.partials, tuple) and len(op.partials) == 1 and op.name not in ops.OPERATORS
-    ]
+    return [op for op in ops.OPS if op.arity == 1 and op.name not in ops.OPERATORS]
 
 
 def methods(text: str) -> str:

@@ -66,15 +66,25 @@ class Accuracy(NamedTuple):
 
 
 class Vectorised(NamedTuple):
-    """For a function of compiler/vector_math.py: draws of an operand, from where its formula could go wrong, and
-    values that are exact, the sign of zero included."""
+    """For a function of compiler/vector_math.py: draws of its operands, from where its formula could go wrong, and
+    points where its value is exact, the sign of zero included. One operand needs no tuple."""
 
-    draws: tuple[Callable[[Random], float], ...]
-    exact: tuple[tuple[float, float], ...]
+    draws: tuple[Callable[[Random], float | Point], ...]
+    exact: tuple[tuple[float | Point, float], ...]
 
 
 def never(*_: Any) -> bool:
     return False
+
+
+def at_0(xs: Sequence[float], es: Sequence[float]) -> bool:
+    """A jump where the first operand changes its sign."""
+    return bool(es[0]) and not abs(xs[0]) > es[0]
+
+
+def between_ends(f: Callable[[float], float]) -> Callable[[Sequence[float], Sequence[float]], bool]:
+    """A jump wherever the staircase f has another value."""
+    return lambda xs, es: bool(es[0]) and f(xs[0] - es[0]) != f(xs[0] + es[0])
 
 
 def at_roots(xs: Sequence[float], es: Sequence[float]) -> bool:
@@ -100,9 +110,9 @@ class Operation:
     operator    Python's operator for it
     reordered   its operands in another order, which changes nothing
 
-    kind        "smooth": has derivatives, but for kinks; "comparison", "jump" (sign), "extreme" (maximum, clip),
-                "choice" (where), "sum"
-    index       the first operand is a whole number that says which of the others it is
+    kind        "smooth": has derivatives, but for kinks; "comparison", "jump" (sign, floor), "extreme" (maximum, clip),
+                "choice" (where), "sum", "constant" (detach: its derivative is 0, though its value changes)
+    index       the place of the operand that is a whole number and says which of the others is meant, if there is one
     chooses     an infinity or a zero is an operand like any other and its own limit
     nan_is_nan  where the value is nan every partial is; else partials are what IEEE 754 gives
     tame        smooth everywhere, without a pole
@@ -112,6 +122,7 @@ class Operation:
     same_bits   operands of equal bits give equal bits in every way to compute it
     true_zero   (operands, their errors): is a result of 0 exact, not a number too small to hold?
     near_pole   (operands, their errors, result): is infinity possible between the operands' ends?
+    near_jump   (operands, their errors): is a jump possible there?
     scale       (operands, result): what the ulps of an error are of
     decreed     by repr of an operand: [value, partial, second], where IEEE 754, C99 or the table of edge cases say
                 something else than the limit, or a pole is not at 0
@@ -136,7 +147,7 @@ class Operation:
     reordered: Callable[[Random, list[Any]], list[Any]] = lambda r, xs: xs
 
     kind: str = "smooth"
-    index: bool = False
+    index: int | None = None
     chooses: bool = False
     nan_is_nan: bool = True
     tame: bool = False
@@ -146,6 +157,7 @@ class Operation:
     same_bits: bool = False
     true_zero: Callable[[Sequence[float], Sequence[float]], bool] = never
     near_pole: Callable[[Sequence[float], Sequence[float], float], bool] = never
+    near_jump: Callable[[Sequence[float], Sequence[float]], bool] = never
     scale: Callable[[Sequence[float], float], float] = lambda xs, out: abs(out)
     decreed: Mapping[str, list[float]] = field(default_factory=dict)
     amended: Callable[..., list[Any]] = lambda parts, *operands: parts

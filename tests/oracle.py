@@ -61,7 +61,7 @@ def truth(op, point):
         if point[0] != point[0] and record.nan_is_nan:
             return [nan] * 3
     if record.chooses:
-        return [mpf(part) for part in flat(record.reference(*map(mpf, point)))]
+        return record.amended([mpf(part) for part in flat(record.reference(*map(mpf, point)))], *point)
     parts = None
     if not any(map(math.isinf, point)):
         with contextlib.suppress(ZeroDivisionError):
@@ -108,7 +108,10 @@ def edge_points(op):
             point[i] = x
         found.append(tuple(point))
     found += itertools.product((max(EDGE_NUMBERS[:-3]), min(EDGE_NUMBERS[:-3])), repeat=size)
-    return [(float(n % size), *point) for n, point in enumerate(found)] if OPERATIONS[op].index else found
+    if (at := OPERATIONS[op].index) is not None:
+        at %= size + 1
+        found = [(*point[:at], float(n % size), *point[at:]) for n, point in enumerate(found)]
+    return found
 
 
 @functools.cache

@@ -62,7 +62,7 @@ def _jax(recipes: Sequence[Any]) -> list[tuple[list[float], list[float]]]:
     from jax import numpy as jnp
 
     jax.config.update("jax_enable_x64", True)
-    library = Library(lambda x: jnp.asarray(x, dtype=float), jnp, jax.nn, jax.scipy.special)
+    library = Library(lambda x: jnp.asarray(x, dtype=float), jnp, jax.nn, jax.scipy.special, jax.lax)
 
     def everything(points: Any) -> Any:
         outputs = [recipe.build(xs, library.apply) for recipe, xs in zip(recipes, points)]

@@ -78,12 +78,13 @@ class Recipe:
         size = r.choice((1, 2, 3, 4, 5)) if r.random() < 0.95 else r.choice((8, 13, 40))
         if op is ops.dot:
             size = 2 * size + r.randint(0, 1)
-        if OPERATIONS[op].index:
+        found = [place(), *(one() for _ in range(size - 1))]
+        if (at := OPERATIONS[op].index) is not None:
             comparisons = (i for i, (made, _) in enumerate(self.steps, self.leaves) if is_comparison(made))
             index = next(comparisons, None)
             computed = index is not None and size > 1
-            return [index if computed else float(r.randrange(size)), place(), *(one() for _ in range(size - 1))]
-        return [place(), *(one() for _ in range(size - 1))]
+            found.insert(at % (size + 1), index if computed else float(r.randrange(size)))
+        return found
 
     def evaluate(self, leaves: Sequence[Any], apply: Callable[[Op, list[Any]], Any]) -> list[Any]:
         """The results of all outputs, where `apply(op, operands)` makes each step."""

@@ -125,6 +125,9 @@ def the_hessian_is_the_slope_of_the_gradient_at_50_digits(recipe, tally):
     def moved(j, far):
         return derive(DIGITS, recipe, [x + far if i == j else x for i, x in enumerate(point)])[1]
 
+    if any(op is ops.detach for op, _, _ in recipe.trace()):
+        tally.aside("a detached number, which changes and has no slope", recipe.leaves**2)
+        return
     if any(abs(x) > 1e10 for x in recipe.point):
         tally.aside("too large for steps of 1e-20", recipe.leaves**2)
         return

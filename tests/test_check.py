@@ -1,17 +1,23 @@
 """The checker is checked: it accepts every operation of the table, and objects to broken ones."""
 
+import ast
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from tinygrad_lite import OPS, Op, Value, check_op, grad, gradcheck, ops
+from tinygrad_lite import OPS, Op, Value, check, check_op, grad, gradcheck, ops
 
 from .operations import OPERATIONS
 
 each_op = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
 
-# operands that are labels: between whole numbers `pick` has no value, so no difference can be taken
-HELD = {op: 1 for op, record in OPERATIONS.items() if record.index}
+# an operand that is a label: between whole numbers `pick` has no value, so no difference can be taken
+HELD = {op: record.index for op, record in OPERATIONS.items() if record.index is not None}
+DIFFERENTIATED = [op for op, record in OPERATIONS.items() if record.kind != "constant"]  # detach has no slope at all
+each_differentiated = pytest.mark.parametrize("op", DIFFERENTIATED, ids=lambda op: op.name)
 
 
 def altered(op, i, change):
@@ -30,27 +36,35 @@ def broken(name, value, *partials):
     return Op(name, name, value, partials)
 
 
-def recorded(op, labels=()):
-    """The operation as a function of its flat operands after the labels, which are held fixed."""
-    return lambda *xs: Value.record(op, (*labels, *xs))
+def recorded(op, point, at=None):
+    """The operation as a function of its flat operands, and their numbers; the label at this place is held fixed."""
+    if at is None:
+        return lambda *xs: Value.record(op, xs), point
+    at %= len(point)
+    return lambda *xs: Value.record(op, (*xs[:at], point[at], *xs[at:])), point[:at] + point[at + 1 :]
 
 
 # --- what is right is accepted
 
 
-@each_op
+@each_differentiated
 def test_every_operation_of_the_table_passes_at_its_sample_points(op):
     for point in OPERATIONS[op].samples:
         if op not in HELD:
             assert check_op(op, point)
             continue
-        f, rest = recorded(op, point[: HELD[op]]), point[HELD[op] :]
+        f, rest = recorded(op, point, HELD[op])
         assert gradcheck(f, rest)
         for i in range(len(rest)):
             assert gradcheck(lambda *xs: grad(f(*xs), xs)[i], rest)
 
 
-@pytest.mark.parametrize("op", [op for op in OPS if op not in HELD], ids=lambda op: op.name)
+def test_a_detached_number_has_a_slope_only_in_differences():
+    with pytest.raises(AssertionError, match=r"backward gives 0.0, the central difference (1.0|0.99)"):
+        check_op(ops.detach, [0.3])
+
+
+@pytest.mark.parametrize("op", [op for op in DIFFERENTIATED if op not in HELD], ids=lambda op: op.name)
 def test_third_derivatives_pass_too(op):
     for point in OPERATIONS[op].samples:
         assert check_op(op, point, order=3)
@@ -84,11 +98,11 @@ def test_integers_are_inputs_too():
 @each_op
 def test_a_partial_that_is_off_by_a_thousandth_is_caught_whatever_the_operation(op):
     for point in OPERATIONS[op].samples:
-        labels, rest = point[: HELD.get(op, 0)], point[HELD.get(op, 0) :]
-        for i in range(len(rest)):
-            wrong = altered(op, len(labels) + i, lambda d: d + 0.001)
+        places = [i for i in range(len(point)) if op not in HELD or i != HELD[op] % len(point)]
+        for i, place in enumerate(places):
+            wrong = altered(op, place, lambda d: d + 0.001)
             with pytest.raises(AssertionError, match=f"d f / d input {i} at "):
-                gradcheck(recorded(wrong, labels), rest)
+                gradcheck(*recorded(wrong, point, HELD.get(op)))
 
 
 BROKEN = {
@@ -184,3 +198,38 @@ def test_a_function_that_returns_no_value_is_refused():
         gradcheck(lambda x: 1.5, [1.0])
     with pytest.raises(TypeError, match=r"one Value, got \[Value"):
         gradcheck(lambda x: [x], [1.0])
+
+
+# --- without `assert`
+
+
+def test_no_check_of_the_package_is_an_assert():
+    """python -O skips them. What may stay tells a type checker that something is not None."""
+    package = Path(check.__file__).parent
+    for file in sorted(package.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Assert):
+                parts = node.test.values if isinstance(node.test, ast.BoolOp) else [node.test]
+                for part in parts:
+                    assert ast.unparse(part).endswith(" is not None"), f"{file}:{node.lineno}: {ast.unparse(node)}"
+
+
+def test_what_is_wrong_is_found_under_python_o_too():
+    program = """
+from tinygrad_lite import Value, check_op, gradcheck
+from tinygrad_lite.ops import Op
+assert False  # skipped under -O: so this is it
+wrong = Op("square", "square", lambda x: x * x, (lambda out, x: 2.001 * x,))
+for broken in (lambda: gradcheck(lambda x: wrong(x), [3.0]), lambda: check_op(wrong, [3.0])):
+    try:
+        broken()
+    except AssertionError as error:
+        print(str(error)[:25])
+"""
+    done = subprocess.run([sys.executable, "-O", "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "d f / d input 0 at [3.0]:\n" * 2
+
+
+def test_the_leaves_of_the_compilers_terms_are_no_operations():
+    simplify = pytest.importorskip("tinygrad_lite.compiler.simplify")
+    assert not simplify.LEAVES & set(OPS)

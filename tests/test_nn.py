@@ -1037,7 +1037,7 @@ def test_softmax_is_positive_and_sums_to_one(zs):
         (lambda s: nn.mse([], []), ValueError, "got 0 numbers and 0 numbers"),
         (lambda s: nn.half_squared_error([s], [1.0, 2.0]), ValueError, "half_squared_error expects two numbers"),
         (lambda s: nn.mse(s, "1"), TypeError, "one real number, got '1'"),
-        (lambda s: nn.softmax([]), ValueError, "logsumexp expects at least one number"),
+        (lambda s: nn.softmax([]), ValueError, "softmax expects at least one score"),
     ],
 )
 def test_targets_outside_a_losss_domain_are_refused(call, error, message):

@@ -124,9 +124,10 @@ def test_strictly_compiled_code_is_finite_infinite_or_nan_where_eager_is(op):
 
 
 @each_op
-def test_no_value_is_allowed_more_than_two_ulp_and_no_partial_or_compiled_value_more_than_four(op):
+def test_no_value_is_allowed_more_than_two_and_a_half_ulp_and_no_partial_more_than_four(op):
     accuracy = OPERATIONS[op].accuracy
-    assert accuracy.eager <= (2.0, 4.0, 4.0) and max(accuracy.eager + accuracy.compiled) <= 4.0
+    assert max(accuracy.eager[0], accuracy.compiled[0]) <= 2.5  # tanh and acosh of the C library
+    assert max(accuracy.eager + accuracy.compiled) <= 4.0
 
 
 def missed(op, order, accuracy, monkeypatch):

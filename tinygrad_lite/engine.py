@@ -8,13 +8,15 @@ the graph once, users before operands, adding up  upstream gradient x local deri
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from itertools import count
+from typing import Any, SupportsFloat
 
 from . import mistakes, modes, ops
+from .copies import reduced
 from .methods import Methods
 from .modes import Call, Scope, anomaly, anomaly_active, current_scope, no_grad, no_grad_active, recording, scope
 from .op import Op, as_float
-from .protocols import Protocols, deep_copy
+from .protocols import Protocols, number_of, refuse_arguments
 
 __all__ = [
     "UNREACHED", "Call", "Number", "Scope", "Value", "affine", "anomaly", "anomaly_active", "current_scope", "no_grad",
@@ -24,6 +26,7 @@ __all__ = [
 # The gradient of a node that no backward has reached. It is 0.0; `is UNREACHED` tells it from a
 # gradient that was computed and came out as 0.0, which matters to whoever looks at the graph.
 UNREACHED = float("0")
+_serials = count()
 
 
 class Value(Methods, Protocols):
@@ -42,9 +45,13 @@ class Value(Methods, Protocols):
     (16.0, -24.0, 16.0)
     """
 
-    # set only where there is something to say: `line` under `anomaly`, `scope` and `call` for pictures, and
-    # `before`, the gradient from which a leaf's adding up began (None: nothing was added), for `Optimizer.step`
-    __slots__ = ("__weakref__", "args", "before", "call", "data", "grad", "label", "line", "local_grads", "op", "scope")
+    # set only where there is something to say: `line` under `anomaly`, `scope` and `call` for pictures, `before`,
+    # the gradient from which a leaf's adding up began (None: nothing was added), for `Optimizer.step`, and `serial`,
+    # the order in which leaves were made, for sets of parameters
+    __slots__ = (
+        "__weakref__", "args", "before", "call", "data", "grad", "label", "line", "local_grads", "op", "scope",
+        "serial",
+    )  # fmt: skip
     data: float
     grad: float
     label: str
@@ -55,18 +62,18 @@ class Value(Methods, Protocols):
     scope: Scope
     call: Call
     before: float | None
+    serial: int
 
-    __array_ufunc__ = None  # numpy_scalar * v comes to __rmul__; array * v is refused there
-
-    def __init__(self, data: Any, label: str = "") -> None:
-        if not isinstance(label, str):
-            raise TypeError(f"the label of a Value is a string, got {label!r}; a Value holds one number")
+    def __init__(self, data: SupportsFloat, label: str = "", *children: object, **micrograds: object) -> None:
+        if children or micrograds or not isinstance(label, str):
+            refuse_arguments(label, children, micrograds)
         self.data = as_float(data)
         self.grad = UNREACHED
         self.label = label
         self.op = None
         self.args = ()
         self.local_grads = ()
+        self.serial = next(_serials)
 
     # --- forward: every operation makes a node
 
@@ -84,13 +91,15 @@ class Value(Methods, Protocols):
             wanted = [isinstance(x, Value) for x in operands]
             args = tuple([x if is_value else as_float(x) for x, is_value in zip(operands, wanted)])
             data = [x.data if is_value else x for x, is_value in zip(args, wanted)]
+        if set(map(type, data)) != {float}:  # x.data = np.float32(0.1)
+            data = [number_of(x) for x in operands]
         node = object.__new__(cls)
-        node.data = op.value(*data)
+        node.data = out = op.value(*data)
         node.grad = UNREACHED
         node.label = ""
         node.op = op
         node.args = args
-        node.local_grads = op.local_grads(node.data, data, wanted)
+        node.local_grads = op.local_grads(out, data, wanted)
         if modes.active:
             modes.apply(node)
         return node
@@ -125,6 +134,18 @@ class Value(Methods, Protocols):
     def __rpow__(self, other: Number) -> Value:
         return ops.power(other, self)
 
+    def __mod__(self, other: Number) -> Value:
+        return ops.mod(self, other)
+
+    def __rmod__(self, other: Number) -> Value:
+        return ops.mod(other, self)
+
+    def __floordiv__(self, other: Number) -> Value:
+        return ops.floor_div(self, other)
+
+    def __rfloordiv__(self, other: Number) -> Value:
+        return ops.floor_div(other, self)
+
     def __neg__(self) -> Value:
         return ops.neg(self)
 
@@ -138,20 +159,6 @@ class Value(Methods, Protocols):
     def __isub__(self, other: Number) -> Value:
         mistakes.look_for_an_update(self, other)
         return self - other
-
-    # comparisons are of numbers; while the compiler records, they are conditions for `where`
-
-    def __lt__(self, other: Number) -> Any:
-        return ops.less(self, other) if modes.here.recording else self.data < _data(other)
-
-    def __le__(self, other: Number) -> Any:
-        return ops.less_equal(self, other) if modes.here.recording else self.data <= _data(other)
-
-    def __gt__(self, other: Number) -> Any:
-        return ops.less(other, self) if modes.here.recording else self.data > _data(other)
-
-    def __ge__(self, other: Number) -> Any:
-        return ops.less_equal(other, self) if modes.here.recording else self.data >= _data(other)
 
     # --- backward: the chain rule
 
@@ -183,9 +190,8 @@ class Value(Methods, Protocols):
         self.grad = UNREACHED
         self.before = None
 
-    def __deepcopy__(self, memo: dict[int, object]) -> Value:
-        deep_copy(topological_order(self), memo)
-        return cast(Value, memo[id(self)])
+    def __reduce_ex__(self, protocol: object) -> tuple[object, ...]:
+        return reduced(self, UNREACHED)
 
 
 Number = Value | float  # what an operand may be; a float stands for any real number
@@ -215,10 +221,6 @@ def topological_order(root: Value) -> list[Value]:
 def affine(rows: Sequence[Sequence[Number]], xs: Sequence[Number], starts: Sequence[Number]) -> list[Any]:
     """A layer's W x + b: one dot for each row. rows: m lists of n operands. xs: n. starts: m. Returns m."""
     return [ops.dot(row, xs, start) for row, start in zip(rows, starts)]
-
-
-def _data(x: Number) -> float:
-    return x.data if isinstance(x, Value) else as_float(x)
 
 
 try:  # the same in straight lines, as CPython's heapq does it: without that file nothing changes but the time

@@ -135,6 +135,10 @@ def explain(v: Value, root: Value | None = None, wrt: Value | None = None) -> Ex
         if not isinstance(given, Value) and (role == "v" or given is not None):
             hint = "one Value at a time, for example explain(model.layers[0].neurons[0].b, loss)"
             raise TypeError(f"explain expects a Value as {role}, got {given!r}; {hint}")
+    return _explanation(v, root, wrt)
+
+
+def _explanation(v: Value, root: Value | None, wrt: Value | None) -> Explanation:
     below = topological_order(v)
     order = below if root is None else topological_order(root)
     words = _Words([*order, *below, *([] if wrt is None else [wrt])])

@@ -21,12 +21,17 @@ def install(Value: Any, unreached: float) -> None:
     """Puts the recorders over Value's plain operators and methods. unreached: the gradient of a new node."""
     for name, op in (("add", ops.add), ("sub", ops.sub), ("mul", ops.mul), ("truediv", ops.div), ("pow", ops.power)):
         record, reflected = _binary(op, Value, unreached)
-        setattr(Value, f"__{name}__", record)
-        setattr(Value, f"__r{name}__", reflected)
+        _set(Value, f"__{name}__", record)
+        _set(Value, f"__r{name}__", reflected)
     for op in ops.OPS:
-        if isinstance(op.partials, tuple) and len(op.partials) == 1:
+        if op.arity == 1 and op.name != "round":  # which takes digits
             name = f"__{op.name}__" if op.name in ops.OPERATORS else op.name
-            setattr(Value, name, _unary(op, Value, unreached))
+            _set(Value, name, _unary(op, Value, unreached))
+
+
+def _set(Value: Any, name: str, record: Any) -> None:
+    record.__module__, record.__qualname__ = Value.__module__, f"{Value.__qualname__}.{name}"  # where a pickle finds it
+    setattr(Value, name, record)
 
 
 def _unary(op: Op, Value: Any, unreached: float) -> Recorder:
@@ -36,13 +41,16 @@ def _unary(op: Op, Value: Any, unreached: float) -> Recorder:
     def record(x: Any) -> Any:
         if active or x.__class__ is not Value:
             return op(x)
+        data = x.data
+        if data.__class__ is not float:  # of x.data = np.float32(0.1); `record` converts it
+            return op(x)
         node: Any = new(Value)
-        node.data = out = value(x.data)
+        node.data = out = value(data)
         node.grad = unreached
         node.label = ""
         node.op = op
         node.args = (x,)
-        node.local_grads = constant or (d(out, x.data),)
+        node.local_grads = constant or (d(out, data),)
         if selects and node.local_grads[0] == 0.0:
             node.local_grads = (None,)
         return node
@@ -70,6 +78,8 @@ def _binary(op: Op, Value: Any, unreached: float) -> tuple[Recorder, Recorder]:
             local = (da if constant else da(out, x, y), None)
         else:
             return op(a, b)
+        if out.__class__ is not float:
+            return op(a, b)
         node: Any = new(Value)
         node.data = out
         node.grad = unreached
@@ -83,8 +93,11 @@ def _binary(op: Op, Value: Any, unreached: float) -> tuple[Recorder, Recorder]:
         if active or b.__class__ is not Value or not (a.__class__ is float or a.__class__ is int):
             return op(a, b)
         x, y = float(a), b.data
+        out = value(x, y)
+        if out.__class__ is not float:
+            return op(a, b)
         node: Any = new(Value)
-        node.data = out = value(x, y)
+        node.data = out
         node.grad = unreached
         node.label = ""
         node.op = op
@@ -117,6 +130,9 @@ def affine_of(Value: Any, unreached: float) -> Callable[..., list[Any]]:
             s = start.data
             for product in map(mul, weights, data):
                 s += product
+            if s.__class__ is not float:
+                nodes.append(dot(row, xs, start))
+                continue
             node = new(Value)
             node.data = s
             node.grad = unreached

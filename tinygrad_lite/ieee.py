@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
+from typing import cast
 
 inf, nan = math.inf, math.nan
 
@@ -40,6 +41,8 @@ def div(a: float, b: float) -> float:
 
 
 def power(x: float, n: float) -> float:
+    if not x.__class__ is n.__class__ is float:
+        return cast(float, x**n)  # of another type, which the recorders see
     if n == 2.0:
         return x * x  # `pow` differs from x * x in the last bit at some points
     try:
@@ -62,6 +65,53 @@ exp, expm1, sqrt, cosh = quiet(math.exp), quiet(math.expm1), quiet(math.sqrt), q
 sinh = quiet(math.sinh, lambda x: math.copysign(inf, x))
 sin, cos, tan = quiet(math.sin), quiet(math.cos), quiet(math.tan)
 asin, acos = quiet(math.asin), quiet(math.acos)
+asinh, acosh = math.asinh, quiet(math.acosh)
+exp2 = quiet(math.exp2)
+
+
+def cbrt(x: float) -> float:
+    y = math.cbrt(x)  # which may be two units off: one step of Newton's
+    return y - (y - x / (y * y)) / 3.0 if y and y - y == 0.0 else y
+
+
+def log2(x: float) -> float:
+    return math.log2(x) if x > 0.0 else -inf if x == 0.0 else nan
+
+
+def log10(x: float) -> float:
+    return math.log10(x) if x > 0.0 else -inf if x == 0.0 else nan
+
+
+def atanh(x: float) -> float:
+    return math.atanh(x) if -1.0 < x < 1.0 else math.copysign(inf, x) if abs(x) == 1.0 else nan
+
+
+def mod(a: float, b: float) -> float:
+    """Python's a % b: its sign is that of b."""
+    try:
+        return a % b
+    except ZeroDivisionError:
+        return nan
+
+
+def floor_div(a: float, b: float) -> float:
+    try:
+        return a // b
+    except ZeroDivisionError:
+        return div(a, b)
+
+
+def floor(x: float) -> float:
+    return math.copysign(math.floor(x), x) if x - x == 0.0 else x
+
+
+def nearest(x: float) -> float:
+    """The nearest whole number, of two the even one."""
+    return math.copysign(round(x), x) if x - x == 0.0 else x
+
+
+def detach(x: float) -> float:
+    return x
 
 
 def sigmoid(x: float) -> float:
@@ -152,9 +202,31 @@ def dot(*ws_xs: float) -> float:
     return s
 
 
+def exp_difference(a: float, b: float) -> float:
+    """exp(a - b), though a - b rounds: what an error there leaves of exp(-40) is half its last four digits."""
+    d = a - b
+    e = exp(d)
+    if not 0.0 < e < inf:
+        return e
+    back = d - a
+    return e + e * ((a - (d - back)) - (b + back))  # exactly what rounding took of a - b (Knuth 1969)
+
+
 def logsumexp(*xs: float) -> float:
     m = maximum(*xs)
-    if m - m != 0.0:  # an infinity or nan decides alone
-        return m
+    return m + _log_rest(m, xs) if m - m == 0.0 else m  # an infinity or nan decides alone
+
+
+def cross_entropy(*xs_k: float) -> float:
+    """logsumexp(xs) - xs[k], by differences alone: also where the scores are so large that the sum drowns in them."""
+    xs = xs_k[:-1]
+    x, m = pick(xs_k[-1], *xs), maximum(*xs)
+    if m - m != 0.0:
+        return 0.0 if x == m and xs.count(inf) == 1 else m - x
+    return _log_rest(m, xs) if x == m else (m - x) + _log_rest(m, xs)
+
+
+def _log_rest(m: float, xs: tuple[float, ...]) -> float:
+    """log of the sum of exp(x - m), the largest x being m: apart from the others, a small rest is not rounded away."""
     i = xs.index(m)
-    return m + math.log1p(total(*(math.exp(x - m) for j, x in enumerate(xs) if j != i)))
+    return math.log1p(total(*(exp_difference(x, m) for j, x in enumerate(xs) if j != i)))

@@ -8,7 +8,9 @@ import math
 import os
 import re
 import secrets
+import stat
 import struct
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +26,24 @@ def save(model: Module, path: str | os.PathLike[str]) -> None:
     in PyTorch ("layers.0.weight", (nout, nin)), with a checksum.
 
     Atomic: the file is written beside path, flushed to disk and renamed, so that path always holds the old model
-    or the new one. OSError where it cannot be written.
+    or the new one. A file that is replaced passes on its permissions; a symbolic link is followed. OSError where it
+    cannot be written, or where path is a folder, a device, a pipe or a socket. ValueError where two parameters would
+    have one name.
     """
     np, safetensors = _libraries()
-    path = Path(path)
+    _check_model("save", model)
     arrays = {name: np.array(numbers, dtype="<f8") for name, numbers in model.state_dict().items()}
     content = _encode(safetensors, arrays)
+    old = _regular(path)
+    path = Path(os.path.realpath(path))
     if not path.parent.is_dir():
         raise FileNotFoundError(f"cannot write {path}: there is no folder {path.parent}")
     temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
         with open(temporary, "xb") as file:
             file.write(content)
+            if old is not None:
+                _pass_on(old, temporary)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -55,9 +63,12 @@ def load(model: Module, path: str | os.PathLike[str]) -> None:
     or PyTorch's (float64, float32 or float16).
 
     ValueError, and model unchanged, where the file is damaged, truncated, of another kind, or made for
-    another model: before more is read than the model has room for. Nothing in the file is executed.
+    another model: before more is read than the model has room for. OSError where path is none or no file. Nothing in
+    the file is executed.
     """
     _, safetensors = _libraries()
+    _check_model("load", model)
+    _regular(path)
     expected = {name: shape(tensor) for name, tensor in model.tensors().items()}
     content, metadata = _read(Path(path), expected)
     try:
@@ -79,6 +90,33 @@ def load(model: Module, path: str | os.PathLike[str]) -> None:
     if expected != got:
         raise _another_model(path, expected, got)
     model.load_state_dict({name: array.astype(float).tolist() for name, array in arrays.items()})
+
+
+def _check_model(who: str, model: object) -> None:
+    if not isinstance(model, Module):
+        raise TypeError(f"{who} expects a model, an nn.Module, and then a path, got {model!r}")
+
+
+def _regular(path: str | os.PathLike[str]) -> os.stat_result | None:
+    """What the system says of a file; None where there is none. OSError where something else has its name."""
+    try:
+        found = os.stat(path)  # follows links
+    except FileNotFoundError:
+        return None
+    if stat.S_ISREG(found.st_mode):
+        return found
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(f"{path} is a directory, expected a file in it, such as {Path(path, 'm.safetensors')}")
+    kinds = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+    raise OSError(f"{path} is {kinds.get(stat.S_IFMT(found.st_mode), 'a device')}, expected a file")
+
+
+def _pass_on(old: os.stat_result, path: Path) -> None:
+    """Gives a new file owner and permissions of the old one, as far as the system lets this user."""
+    if hasattr(os, "chown") and (old.st_uid, old.st_gid) != (os.geteuid(), os.getegid()):
+        with suppress(PermissionError):
+            os.chown(path, old.st_uid, old.st_gid)
+    os.chmod(path, stat.S_IMODE(old.st_mode))
 
 
 def _encode(safetensors: Any, arrays: dict[str, Any]) -> bytes:

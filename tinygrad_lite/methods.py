@@ -35,8 +35,20 @@ class Methods:
     def log1p(self: Value) -> Value:
         return ops.log1p(self)
 
+    def exp2(self: Value) -> Value:
+        return ops.exp2(self)
+
+    def log2(self: Value) -> Value:
+        return ops.log2(self)
+
+    def log10(self: Value) -> Value:
+        return ops.log10(self)
+
     def sqrt(self: Value) -> Value:
         return ops.sqrt(self)
+
+    def cbrt(self: Value) -> Value:
+        return ops.cbrt(self)
 
     def sin(self: Value) -> Value:
         return ops.sin(self)
@@ -62,6 +74,18 @@ class Methods:
     def cosh(self: Value) -> Value:
         return ops.cosh(self)
 
+    def asinh(self: Value) -> Value:
+        return ops.asinh(self)
+
+    def acosh(self: Value) -> Value:
+        return ops.acosh(self)
+
+    def atanh(self: Value) -> Value:
+        return ops.atanh(self)
+
+    def erf(self: Value) -> Value:
+        return ops.erf(self)
+
     def tanh(self: Value) -> Value:
         return ops.tanh(self)
 
@@ -79,6 +103,12 @@ class Methods:
 
     def step(self: Value) -> Value:
         return ops.step(self)
+
+    def floor(self: Value) -> Value:
+        return ops.floor(self)
+
+    def detach(self: Value) -> Value:
+        return ops.detach(self)
 
     # </generated>
 

@@ -6,7 +6,7 @@ import importlib
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from numbers import Real
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, NoReturn, overload
 
 if TYPE_CHECKING:
     from .engine import Value
@@ -16,25 +16,43 @@ Partial = float | Callable[..., Any]
 
 
 def as_float(x: Any) -> float:
-    """The one real number x (int, float, bool, Fraction, NumPy scalar) as a float, else TypeError."""
+    """The one real number x (int, float, bool, Fraction, Decimal, NumPy's or PyTorch's scalar) as a float, else
+    TypeError."""
     if x.__class__ is float:
         return x  # the usual case
-    # numpy.bool_ is the one real scalar of NumPy's that does not register as a Real
-    if isinstance(x, Real) or (getattr(getattr(x, "dtype", None), "kind", "") == "b" and not x.shape):
+    if is_number(x):
         try:
             return float(x)
         except OverflowError:
             got = f"an integer of {x.bit_length()} bits" if isinstance(x, int) else type(x).__name__
             raise OverflowError(f"a float holds at most 1.8e308, got {got}; scale it first") from None
-    if hasattr(x, "record"):
-        hint = "for a constant copy of a Value write Value(v.data)"
-    elif isinstance(x, str):
-        hint = "for a text that holds a number write Value(float(text))"
-    else:
-        hint = "for a vector write [Value(v) for v in xs]"
     shown = repr(x)
     shown = shown if len(shown) <= 80 else shown[:77] + "..."
-    raise TypeError(f"Value holds one real number, got {shown} ({type(x).__name__}); {hint}")
+    raise TypeError(f"Value holds one real number, got {shown} ({type(x).__name__}){_hint(x)}")
+
+
+def is_number(x: Any) -> bool:
+    """Is x one real number: a Real, a Decimal, an array or tensor without dimensions?"""
+    if isinstance(x, Real):
+        return True
+    if hasattr(x, "record") or hasattr(x, "mask") or isinstance(x, str):
+        return False
+    kind = getattr(getattr(x, "dtype", None), "kind", "f")  # b, i, u, f: real numbers; O, c, M, m, ... : none
+    return hasattr(type(x), "__float__") and not getattr(x, "shape", None) and kind in "biuf"
+
+
+def _hint(x: Any) -> str:
+    if hasattr(x, "record"):
+        return "; for a constant copy of a Value write Value(v.data) or v.detach()"
+    if isinstance(x, str):
+        return "; for a text that holds a number write Value(float(text))"
+    if isinstance(x, complex):
+        return "; for its size write Value(abs(z))"
+    if x is None:
+        return ": is there a `return`?"
+    if isinstance(x, (list, tuple)) or (hasattr(x, "shape") and x.shape):
+        return "; for a vector write [Value(v) for v in xs]"
+    return ""
 
 
 class Op:
@@ -57,7 +75,7 @@ class Op:
     (1.0, 5.0, 11.0, -inf)
     """
 
-    __slots__ = ("home", "name", "pack", "partials", "selects", "symbol", "value")
+    __slots__ = ("arity", "home", "name", "pack", "partials", "selects", "symbol", "value")
 
     def __init__(
         self,
@@ -68,8 +86,12 @@ class Op:
         selects: bool | tuple[bool, ...] = False,
         pack: Callable[..., tuple[Any, ...]] | None = None,
     ) -> None:
+        code = getattr(partials, "__code__", None)
+        if code is not None and code.co_argcount == 2 and not code.co_flags & 4:  # (out, x), and no *others
+            raise TypeError(f"the partials of {name} are a tuple, one for each operand, got a function: write (f,)")
         self.name, self.symbol, self.value = name, symbol, value
         self.partials, self.selects, self.pack = partials, selects, pack
+        self.arity = len(partials) if isinstance(partials, tuple) else -1  # -1: any number of operands
         self.home = sys._getframe(1).f_globals.get("__name__", "")  # the module where a pickle finds it again
 
     @overload
@@ -79,8 +101,15 @@ class Op:
     def __call__(self, *inputs: Any) -> Any:
         """Numbers give a number; any Value among them gives a Value, recorded by its class."""
         if self.pack is not None:
-            inputs = self.pack(*inputs)
-        elif inputs[0].__class__ is float and len(inputs) == 1:
+            try:
+                inputs = self.pack(*inputs)
+            except TypeError as error:
+                if error.__traceback__ and error.__traceback__.tb_next is None:  # raised by the call itself
+                    self._refuse_count(inputs)
+                raise
+        elif len(inputs) != self.arity and (self.arity >= 0 or not inputs):
+            self._refuse_count(inputs)
+        elif len(inputs) == 1 and inputs[0].__class__ is float:
             return self.value(*inputs)
         for x in inputs:
             if x.__class__ is not float and hasattr(x, "record"):
@@ -92,6 +121,8 @@ class Op:
         grads: Sequence[Any]
         if callable(self.partials):
             grads = self.partials(out, *inputs)
+            if not isinstance(grads, (tuple, list)) or len(grads) != len(inputs):
+                self._refuse_partials(grads, inputs)
             if wanted is not None:
                 grads = [d if want else None for d, want in zip(grads, wanted)]
         else:
@@ -104,6 +135,22 @@ class Op:
         elif self.selects:
             grads = [None if s and d.__class__ is float and d == 0.0 else d for s, d in zip(self.selects, grads)]
         return tuple(grads)
+
+    def _refuse_count(self, inputs: tuple[Any, ...]) -> NoReturn:
+        takes = {-1: "at least one number", 1: "1 number"}.get(self.arity, f"{self.arity} numbers")
+        if self.pack is not None:
+            names = self.pack.__code__.co_varnames[: self.pack.__code__.co_argcount]
+            takes = f"({', '.join(names)})"
+            if names == ("xs",):
+                takes += f", one list of numbers: write {self.name}([a, b, ...])"
+        raise TypeError(f"{self.name} takes {takes}, got {len(inputs)} argument{'s' * (len(inputs) != 1)}")
+
+    def _refuse_partials(self, grads: Any, inputs: Sequence[Any]) -> NoReturn:
+        if isinstance(grads, (tuple, list)):
+            got = f"{len(grads)} of them for {len(inputs)} operands"
+        else:
+            got = f"{grads!r}, not a tuple: for one operand write (f,), with its comma"
+        raise TypeError(f"the partials of {self.name} must give d out / d input for each input, got {got}")
 
     def __repr__(self) -> str:
         return self.name
@@ -165,5 +212,13 @@ def pack_some(name: str) -> Callable[..., tuple[Any, ...]]:
     return pack
 
 
+def pack_slope(x: Any, slope: Any = 0.1) -> tuple[Any, ...]:
+    return x, slope
+
+
 def pack_pick(k: Any, xs: Iterable[Any]) -> tuple[Any, ...]:
     return (k, *pack_list("pick", least=1)(xs))
+
+
+def pack_class(xs: Iterable[Any], k: Any) -> tuple[Any, ...]:
+    return (*pack_list("cross_entropy", least=1)(xs), k)

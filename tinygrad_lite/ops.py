@@ -16,17 +16,62 @@ from typing import Any
 
 from . import ieee
 from .ieee import inf
-from .op import Op, pack_dot, pack_list, pack_pick, pack_some
+from .op import Op, pack_class, pack_dot, pack_list, pack_pick, pack_slope, pack_some
 from .op import as_float as as_float  # importable from here since ever
 
 # the functions that users import; operators are written + - * / < <=
 __all__ = [
-    "OPS", "Op", "acos", "asin", "atan", "atan2", "clip", "cos", "cosh", "dot", "equal", "exp", "expm1", "hypot",
-    "leaky_relu", "log", "log1p", "logsumexp", "maximum", "mean", "minimum", "pick", "power", "relu", "sigmoid", "sign",
-    "sin", "sinh", "softplus", "sqrt", "step", "tan", "tanh", "total", "where",
+    "OPS",
+    "Op",
+    "acos",
+    "acosh",
+    "asin",
+    "asinh",
+    "atan",
+    "atan2",
+    "atanh",
+    "cbrt",
+    "clip",
+    "cos",
+    "cosh",
+    "cross_entropy",
+    "detach",
+    "dot",
+    "equal",
+    "erf",
+    "exp",
+    "exp2",
+    "exp_difference",
+    "expm1",
+    "floor",
+    "hypot",
+    "leaky_relu",
+    "log",
+    "log1p",
+    "log2",
+    "log10",
+    "logsumexp",
+    "maximum",
+    "mean",
+    "minimum",
+    "pick",
+    "power",
+    "relu",
+    "sigmoid",
+    "sign",
+    "sin",
+    "sinh",
+    "softplus",
+    "sqrt",
+    "step",
+    "tan",
+    "tanh",
+    "total",
+    "where",
 ]  # fmt: skip
-OPERATORS = ("add", "sub", "mul", "div", "neg", "abs", "less", "less_equal")
+OPERATORS = ("add", "sub", "mul", "div", "neg", "abs", "less", "less_equal", "mod", "floor_div", "round")
 
+LN2, LOG2_E, LOG10_E = 0.6931471805599453, 1.4426950408889634, 0.4342944819032518
 
 # --- partial derivatives that need more than a line
 
@@ -34,6 +79,17 @@ OPERATORS = ("add", "sub", "mul", "div", "neg", "abs", "less", "less_equal")
 def _unless_nan(out: Any, partial: Any) -> Any:
     """A function that has no value has no derivative either: nan, as log(-1) has."""
     return where(equal(out, out), partial, out)
+
+
+def _flat(out: Any, *inputs: Any) -> Any:
+    """0 along each stair of a staircase."""
+    return _unless_nan(out, 0.0)
+
+
+def _bell(x: Any) -> Any:
+    """exp(-x^2). x^2 rounds, and 27^2 to 12 digits of exp: so it is h^2 + (x - h)(x + h) with an h of few digits."""
+    h = detach(clip(round_(x * 2.0**20) * 2.0**-20, -32.0, 32.0))  # beyond, exp(-x^2) is 0
+    return exp_difference(-h * h, (x - h) * (x + h))
 
 
 def _one_minus_square(x: Any) -> Any:
@@ -44,7 +100,7 @@ def _one_minus_square(x: Any) -> Any:
 def _base_partial(out: Any, x: Any, n: Any) -> Any:
     """n x^(n-1), but 0 where n is 0, also where x is 0 or nan."""
     if hasattr(n, "record"):
-        constant = equal(n, 0.0) * equal(less(0.0, abs_(x)), 0.0)
+        constant = equal(n, 0.0) * equal(less(5.6e-309, abs_(x)), 0.0)  # 1/x is infinite there, and 0 * inf nan
         return _unless_nan(out, where(constant, 0.0, n * power(x, n - 1.0)))
     if n == 0.0:  # a plain number is known: nothing to select later
         return 0.0
@@ -79,11 +135,29 @@ def _dot_partials(out: Any, *ws_xs: Any) -> Sequence[Any]:
     return ws_xs[n : 2 * n] + ws_xs[:n] + (1.0,) * (len(ws_xs) % 2)
 
 
-def _logsumexp_partials(out: Any, *xs: Any) -> Sequence[Any]:
+def shares(xs: Sequence[Any]) -> list[Any]:
+    """softmax(xs): exp of the differences from the largest, so that no digit is lost at any scale of xs."""
+    largest = detach(maximum(*xs))
+    powers = [exp_difference(x, largest) for x in xs]
+    whole = total(powers)
+    return [div(e, whole) for e in powers]
+
+
+def _logsumexp_partials(out: Any, *xs: Any) -> list[Any]:
     """softmax(xs). One infinite operand alone is all of the sum, though inf - inf is nan."""
     infinite = [equal(x, inf) for x in xs]
-    alone = equal(total(infinite), 1.0) * equal(out, inf)
-    return [where(alone * i, 1.0, exp(x - out)) for x, i in zip(xs, infinite)]
+    alone = equal(total(infinite), 1.0) * equal(maximum(*xs), inf)  # the second: not where another one is nan
+    return [where(alone, i, p) for p, i in zip(shares(xs), infinite)]
+
+
+def _cross_entropy_partials(out: Any, *xs_k: Any) -> Sequence[Any]:
+    """softmax(xs), less 1 at place k: where p is almost 1, p - 1 is exp(-out) - 1, which keeps its digits."""
+    *xs, k = xs_k
+    ps, rest = _logsumexp_partials(out, *xs), expm1(-out)
+    for i in range(len(xs)) if hasattr(k, "record") else [int(k)]:
+        less_one = where(less(ps[i], 0.5), ps[i] - 1.0, rest)
+        ps[i] = where(equal(k, float(i)), less_one, ps[i])
+    return [*ps, None]
 
 
 # --- the table
@@ -93,6 +167,8 @@ sub = Op("sub", "-", operator.sub, (1.0, -1.0))
 mul = Op("mul", "*", operator.mul, (lambda out, a, b: b, lambda out, a, b: a))
 div: Op = Op("div", "/", ieee.div, (lambda out, a, b: div(1.0, b), lambda out, a, b: div(-out, b)))
 power: Op = Op("power", "**", ieee.power, (_base_partial, _exponent_partial))
+mod = Op("mod", "%", ieee.mod, (1.0, lambda out, a, b: -floor_div(a, b)))
+floor_div: Op = Op("floor_div", "//", ieee.floor_div, (_flat, _flat))
 neg = Op("neg", "neg", operator.neg, (-1.0,))
 abs_ = Op("abs", "abs", abs, (lambda out, x: sign(x),))
 
@@ -100,7 +176,11 @@ exp = Op("exp", "exp", ieee.exp, (lambda out, x: out,))
 expm1 = Op("expm1", "expm1", ieee.expm1, (lambda out, x: exp(x),))
 log: Op = Op("log", "log", ieee.log, (lambda out, x: _unless_nan(out, div(1.0, x)),))
 log1p = Op("log1p", "log1p", ieee.log1p, (lambda out, x: _unless_nan(out, div(1.0, 1.0 + x)),))
+exp2 = Op("exp2", "exp2", ieee.exp2, (lambda out, x: LN2 * out,))
+log2 = Op("log2", "log2", ieee.log2, (lambda out, x: _unless_nan(out, div(LOG2_E, x)),))
+log10 = Op("log10", "log10", ieee.log10, (lambda out, x: _unless_nan(out, div(LOG10_E, x)),))
 sqrt = Op("sqrt", "sqrt", ieee.sqrt, (lambda out, x: _unless_nan(out, 0.5 * power(x, -0.5)),))
+cbrt = Op("cbrt", "cbrt", ieee.cbrt, (lambda out, x: div(power(out, -2.0), 3.0),))
 hypot = Op(
     "hypot",
     "hypot",
@@ -122,6 +202,15 @@ atan2 = Op(
 )
 sinh = Op("sinh", "sinh", ieee.sinh, (lambda out, x: cosh(x),))
 cosh: Op = Op("cosh", "cosh", ieee.cosh, (lambda out, x: sinh(x),))
+asinh = Op("asinh", "asinh", ieee.asinh, (lambda out, x: div(1.0, hypot(1.0, x)),))
+acosh = Op(
+    "acosh",
+    "acosh",
+    ieee.acosh,
+    (lambda out, x: _unless_nan(out, power(x - 1.0, -0.5) * power(x + 1.0, -0.5)),),
+)
+atanh = Op("atanh", "atanh", ieee.atanh, (lambda out, x: _unless_nan(out, div(1.0, _one_minus_square(x))),))
+erf = Op("erf", "erf", math.erf, (lambda out, x: 2.0 / math.sqrt(math.pi) * _bell(x),))
 
 # 1 - out^2 and out (1 - out) are exact to an absolute 2^-52: where the unit saturates, that is all
 tanh = Op("tanh", "tanh", math.tanh, (lambda out, x: 1.0 - out * out,))
@@ -137,10 +226,14 @@ leaky_relu = Op(
         lambda out, x, slope: where(less(0.0, x), 0.0, x),
     ),
     selects=(False, True),  # x counts on both sides, also where the slope is 0
+    pack=pack_slope,
 )
 
 sign: Op = Op("sign", "sign", ieee.sign, (lambda out, x: 0.0 * out,))
 step: Op = Op("step", "step", ieee.step, (lambda out, x: 0.0 * out,))
+floor = Op("floor", "floor", ieee.floor, (_flat,))
+round_ = Op("round", "round", ieee.nearest, (_flat,))
+detach: Op = Op("detach", "detach", ieee.detach, (0.0,), selects=True)  # a constant copy: nothing is sent back
 equal: Op = Op("equal", "==", ieee.equal, (0.0, 0.0), selects=True)
 less: Op = Op("less", "<", ieee.less, (0.0, 0.0), selects=True)
 less_equal: Op = Op("less_equal", "<=", ieee.less_equal, (0.0, 0.0), selects=True)
@@ -177,5 +270,9 @@ dot = Op("dot", "dot", ieee.dot, _dot_partials, pack=pack_dot)  # sum of w * x, 
 total = Op("total", "sum", ieee.total, lambda out, *xs: (1.0,) * len(xs), pack=pack_list("total"))
 mean = Op("mean", "mean", ieee.mean, lambda out, *xs: (1.0 / len(xs),) * len(xs), pack=pack_list("mean", 1))
 logsumexp = Op("logsumexp", "logsumexp", ieee.logsumexp, _logsumexp_partials, pack=pack_list("logsumexp", 1))
+exp_difference: Op = Op(
+    "exp_difference", "exp of -", ieee.exp_difference, (lambda out, a, b: out, lambda out, a, b: -out)
+)
+cross_entropy = Op("cross_entropy", "cross-entropy", ieee.cross_entropy, _cross_entropy_partials, pack=pack_class)
 
 OPS: tuple[Op, ...] = tuple([record for record in list(vars().values()) if isinstance(record, Op)])

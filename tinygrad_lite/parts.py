@@ -33,6 +33,17 @@ class Level(NamedTuple):
     call: object
     module: Module | None = None
 
+    # by identity: a module may define its own equality, as a dataclass does, and then has no hash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Level) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def _key(self) -> tuple[str, int, int]:
+        return self.name, id(self.call), id(self.module)
+
 
 Place = tuple[Level, ...]
 
@@ -89,7 +100,7 @@ def located(order: Sequence[Value]) -> Located:
     """order: every Value of a graph, operands before users, as of `topological_order`."""
     calls = _calls(order)
     trees = _trees(calls)
-    tree_of = {id(module): tree for tree in trees for module in tree.modules}
+    tree_of = {key: tree for tree in trees for key in tree.modules}
     inside: dict[Value, list[_Call]] = {}
     for call in sorted(calls, key=lambda call: -len(call.nodes)):
         for node in call.nodes:
@@ -128,16 +139,16 @@ _Chain = tuple[Module, ...]  # modules, each one held by the one before
 class _Tree:
     """A module that no other called module holds, and all below it.
 
-    modules: every one with the chain that leads to it. owner: parameter -> chain. names: of parameters.
+    modules: id of every one -> the chain that leads to it. owner: parameter -> chain. names: of parameters.
     """
 
     def __init__(self, root: Module, name: str) -> None:
         paths: dict[str, _Chain] = {}
         self.step: dict[int, str] = {id(root): name}  # a module's name in the one around it
-        self.modules: dict[Module, _Chain] = {}
+        self.modules: dict[int, _Chain] = {}
         for path, module in root.named_modules():
             above = _longest_prefix(path, paths)
-            paths[path] = self.modules[module] = (*(paths[above] if path else ()), module)
+            paths[path] = self.modules[id(module)] = (*(paths[above] if path else ()), module)
             if path:
                 self.step[id(module)] = path[len(above) :].removeprefix(".")
         self.owner: dict[Value, _Chain] = {}
@@ -200,8 +211,14 @@ def _values(inputs: object) -> Iterator[Value]:
 def _trees(calls: Sequence[_Call]) -> list[_Tree]:
     """The outermost modules: without a name where there is but one, else with that of their class."""
     called = {id(call.module): call.module for call in calls}
-    below = {id(part) for module in called.values() for path, part in module.named_modules() if path}
+    held = {key: {id(part) for _, part in module.named_modules()} for key, module in called.items()}
+    below = {part for key, parts in held.items() for part in parts - {key}}
     roots = [module for key, module in called.items() if key not in below]
+    known = {part for root in roots for part in held[id(root)]}
+    for call in sorted(calls, key=lambda call: -len(call.nodes)):  # of modules that hold each other, the outermost
+        if id(call.module) not in known:
+            roots.append(call.module)
+            known |= held[id(call.module)]
     if len(roots) == 1:
         return [_Tree(roots[0], "")]
     counts: Counter[str] = Counter()
@@ -227,7 +244,7 @@ def _modules_around(
         ended = {id(call.module) for x in operands for call in inside[x] if call not in around}
     shared = itertools.takewhile(lambda step: all(module is step[0] for module in step), zip(*chains))
     common = tuple(itertools.takewhile(lambda module: id(module) not in ended, (step[0] for step in shared)))
-    called = tree.modules[around[-1].module]
+    called = tree.modules[id(around[-1].module)]
     return common if common[: len(called)] == called else called
 
 
@@ -239,7 +256,7 @@ def _levels(tree: _Tree, chain: _Chain, around: Sequence[_Call], scope: Scope | 
     for call in around:
         levels += _scope_levels(call.scope, entered)
         entered = call.scope or entered
-        depth = len(tree.modules.get(call.module, ()))
+        depth = len(tree.modules.get(id(call.module), ()))
         levels += _module_levels(tree, chain[done:depth], calls)
         done = max(done, depth)
     levels += _module_levels(tree, chain[done:], calls)

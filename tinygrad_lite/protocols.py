@@ -5,20 +5,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+import operator
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
+from . import copies, modes, ops
 from .ieee import same
 from .mistakes import equation
+from .op import as_float, is_number
 
 if TYPE_CHECKING:
-    from .engine import Value
+    from .engine import Number, Value
 
 
 class Protocols:
     """Base class of Value: whatever is not the idea, but is asked of it."""
 
     __slots__ = ()
+
+    # Comparisons are of numbers, and two Values are equal when they are the same node, as their hash says. While
+    # the compiler records, a comparison with a number is a condition, for `where`.
+
+    def __lt__(self: Value, other: Number) -> Any:
+        return ops.less(self, other) if modes.here.recording else self.data < _number(other)
+
+    def __le__(self: Value, other: Number) -> Any:
+        return ops.less_equal(self, other) if modes.here.recording else self.data <= _number(other)
+
+    def __gt__(self: Value, other: Number) -> Any:
+        return ops.less(other, self) if modes.here.recording else self.data > _number(other)
+
+    def __ge__(self: Value, other: Number) -> Any:
+        return ops.less_equal(other, self) if modes.here.recording else self.data >= _number(other)
+
+    def __eq__(self: Value, other: Any) -> Any:
+        if self is other:
+            return True
+        if hasattr(other, "local_grads") or not is_number(other):
+            return NotImplemented
+        return ops.equal(self, other) if modes.here.recording else self.data == float(other)
+
+    def __ne__(self: Value, other: Any) -> Any:
+        equal = self.__eq__(other)
+        if equal is NotImplemented:
+            return equal
+        return 1.0 - equal if modes.here.recording and equal is not True else not equal
+
+    __hash__ = object.__hash__
+
+    # what NumPy's functions and scalars do with a Value they leave to the table
+
+    def __array_ufunc__(self: Value, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        arrays = [x for x in inputs if getattr(x, "shape", ())]
+        if arrays and all(x.dtype == object for x in arrays):  # an array of Values: one by one
+            return getattr(ufunc, method)(*[_boxed(x) if hasattr(x, "local_grads") else x for x in inputs], **options)
+        if method != "__call__" or options or arrays:
+            raise TypeError(
+                f"np.{ufunc.__name__} of an array and a Value: an array holds plain numbers. Write [v * x for x in xs] "
+                "or make an array of Values, np.array([Value(x) for x in xs], dtype=object)"
+            )
+        numbers = [x if hasattr(x, "local_grads") else as_float(x) for x in inputs]
+        operation = _UFUNCS.get(ufunc.__name__, ufunc.__name__)
+        found = getattr(operator, operation, None) or getattr(ops, operation, None)
+        if found is None:
+            raise TypeError(
+                f"np.{ufunc.__name__} has no counterpart for Values: see tinygrad_lite.OPS for what there is"
+            )
+        return found(*numbers)
+
+    def __pos__(self: Value) -> Value:
+        return self
+
+    def __round__(self: Value, digits: int | None = None) -> Value:
+        return ops.round_(self) if digits is None else ops.round_(self * 10.0**digits) / 10.0**digits
+
+    def __floor__(self: Value) -> Value:
+        return ops.floor(self)
+
+    def __ceil__(self: Value) -> Value:
+        return -ops.floor(-self)
 
     # a plain number made of a Value would drop it out of the graph without a word
 
@@ -53,10 +118,24 @@ class Protocols:
     def _op(self: Value) -> str:
         return self.op.symbol if self.op else ""
 
-    def _backward(self: Value) -> None:
-        for x, dx in zip(self.args, self.local_grads):
-            if dx is not None:
-                x.grad += dx * self.grad
+    @property
+    def _backward(self: Value) -> Callable[[], None]:
+        def backward() -> None:
+            for x, dx in zip(self.args, self.local_grads):
+                if dx is not None:
+                    x.grad += dx * self.grad
+
+        return backward
+
+    @_backward.setter
+    def _backward(self: Value, function: object) -> None:
+        raise TypeError(f"_backward is not to be set: {OWN_OPERATION}")
+
+    def __copy__(self: Value) -> Value:
+        return copies.shallow(self)
+
+    def __deepcopy__(self: Value, memo: dict[int, object]) -> Value:
+        return copies.deep(self, memo)
 
     # what a placeholder of the compiler answers in its own way
 
@@ -78,14 +157,50 @@ class Protocols:
             )
 
 
-def deep_copy(order: Sequence[Value], memo: dict[int, object]) -> None:
-    """Copies of these nodes, operands before users, into memo: without recursion, however deep the graph is."""
-    kept: list[object] = memo.setdefault(id(memo), [])  # type: ignore[assignment]  # as `copy` does: keeps ids unique
-    for node in order:
-        if id(node) not in memo:
-            copy = object.__new__(type(node))
-            copy.data, copy.grad, copy.label, copy.op = node.data, node.grad, node.label, node.op
-            copy.args = tuple([memo.get(id(x), x) for x in node.args])
-            copy.local_grads = node.local_grads
-            memo[id(node)] = copy
-            kept.append(node)
+OWN_OPERATION = (
+    "an operation is a record of its value and its derivative. Write, for a cube,\n"
+    '    cube = Op("cube", "^3", lambda x: x**3, (lambda out, x: 3 * x**2,))\n'
+    "    y = cube(x)"
+)
+
+
+def refuse_arguments(label: object, children: tuple[object, ...], names: dict[str, object]) -> NoReturn:
+    """TypeError for what `Value(data, label)` does not take: micrograd's way to make a node."""
+    if unknown := set(names) - {"_children", "_op", "children", "op", "_prev"}:
+        raise TypeError(f"Value takes data and label, got {', '.join(sorted(unknown))}")
+    if children or names or isinstance(label, (tuple, set, list)):
+        raise TypeError(f"Value(data, children, op) is micrograd's way to make a node; here {OWN_OPERATION}")
+    raise TypeError(f"the label of a Value is a string, got {label!r}; a Value holds one number")
+
+
+def _number(x: Any) -> float:
+    return cast(float, x.data) if hasattr(x, "local_grads") else as_float(x)
+
+
+def number_of(x: Any) -> float:
+    """The number of an operand; a Value whose .data was set to another type than float is converted."""
+    if not hasattr(x, "local_grads"):
+        return as_float(x)
+    if hasattr(x.data, "local_grads"):
+        raise TypeError(f"the data of {x.label or 'a Value'} is a Value, not a number: write p.data -= lr * p.grad")
+    x.data = as_float(x.data)
+    return cast(float, x.data)
+
+
+def _boxed(x: Any) -> Any:
+    """A Value as a NumPy array of no dimensions."""
+    import numpy as np
+
+    box: Any = np.empty((), dtype=object)
+    box[()] = x
+    return box
+
+
+# names of NumPy's that are not ours: operators, so that comparisons and refusals are those of a Value
+_UFUNCS = {
+    "add": "add", "subtract": "sub", "multiply": "mul", "divide": "truediv", "true_divide": "truediv",
+    "power": "pow", "float_power": "pow", "remainder": "mod", "floor_divide": "floordiv", "negative": "neg",
+    "absolute": "abs", "fabs": "abs", "less": "lt", "less_equal": "le", "greater": "gt", "greater_equal": "ge",
+    "equal": "eq", "not_equal": "ne", "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arctan2": "atan2",
+    "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh", "positive": "pos", "rint": "round_",
+}  # fmt: skip

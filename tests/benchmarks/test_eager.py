@@ -22,7 +22,7 @@ class SpelledNeuron(nn.Neuron):
     """A product and a sum per weight, as micrograd spells its neuron."""
 
     def __call__(self, x):
-        return self._phi(sum((wi * xi for wi, xi in zip(self.w, x)), self.b))
+        return self.phi(sum((wi * xi for wi, xi in zip(self.w, x)), self.b))
 
 
 class SpelledMLP(nn.MLP):

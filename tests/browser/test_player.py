@@ -192,6 +192,7 @@ def test_the_lit_node_is_scrolled_into_view(saved):
     assert host.evaluate(seen)
 
 
+@pytest.mark.long
 def test_a_page_shows_the_animated_picture_where_scripts_do_not_run(tab, tmp_path):
     path = tmp_path / "saved.html"
     player(product()).save(path)

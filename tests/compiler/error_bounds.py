@@ -50,7 +50,9 @@ def may_choose_otherwise(roots: list[Value], bound: dict[Value, float]) -> bool:
             continue
         if record.turns_at_0 and es[0] and not abs(xs[0]) > es[0]:
             return True
-        if (record.index and es[0]) or (record.kind == "extreme" and not _one_wins(node, xs, es)):
+        if record.index is not None and es[record.index]:
+            return True
+        if record.kind == "extreme" and not _one_wins(node, xs, es):
             return True
         if node.op is ops.clip and not _apart(xs, es):
             return True
@@ -79,16 +81,18 @@ def _bound(node: Value, xs: list[float], es: list[float], ulps: float, same: boo
     if kind == "comparison":
         return _comparison(node, xs, es, same, jumps)
     if kind == "choice":
-        if record.index:
-            return inf if es[0] else es[1 + int(xs[0])]
+        if record.index is not None:
+            return inf if es[record.index] else es[1 + int(xs[0])]
         certain = not es[0] or abs(xs[0]) > es[0]
         return es[1 if xs[0] else 2] if certain else inf
-    if inf in es or record.near_pole(xs, es, out):
+    if inf in es or record.near_pole(xs, es, out) or record.near_jump(xs, es):
+        return inf
+    if record.index is not None and es[record.index]:
         return inf
     if out == 0.0 and record.true_zero(xs, es):
         return 0.0
-    if kind == "jump":
-        return inf if es[0] and not abs(xs[0]) > es[0] else 0.0
+    if kind == "jump" and not abs(out) > 2.0**53:  # of whole numbers
+        return 0.0
     if kind == "extreme":
         if not same and op is ops.clip and not _apart(xs, es):
             jumps.add(node)
@@ -102,7 +106,7 @@ def _bound(node: Value, xs: list[float], es: list[float], ulps: float, same: boo
         return _sum(op, xs, es, ulps)
     carried = 0.0
     if any(es):
-        if len(xs) > 3:  # logsumexp: no partial derivative exceeds 1
+        if len(xs) > 3:  # logsumexp, cross_entropy: no partial derivative exceeds 1
             carried = sum(es)
         else:
             ends = [(x, x - e, x + e) if e else (x,) for x, e in zip(xs, es)]

@@ -17,6 +17,8 @@ from .error_bounds import Tally, error_bounds, may_choose_otherwise
 pytest.importorskip("llvmlite")
 np = pytest.importorskip("numpy")
 
+pytestmark = pytest.mark.sample(6)
+
 inf = math.inf
 
 
@@ -24,7 +26,7 @@ inf = math.inf
 def few_programs_are_kept(monkeypatch):
     from tinygrad_lite.compiler import program
 
-    monkeypatch.setattr(program, "_CACHED", 2)  # of a hundred graphs each
+    monkeypatch.setattr(program, "MOST_PROGRAMS", 2)  # of a hundred graphs each
 
 
 def results(recipe, leaves, second):

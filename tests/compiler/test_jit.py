@@ -16,7 +16,7 @@ from tinygrad_lite.compiler import jit, native
 pytest.importorskip("llvmlite")
 np = pytest.importorskip("numpy")
 program = pytest.importorskip("tinygrad_lite.compiler.program")
-record_module = pytest.importorskip("tinygrad_lite.compiler.record")
+trace_module = pytest.importorskip("tinygrad_lite.compiler.trace")
 
 pytestmark = pytest.mark.sample(4)
 
@@ -26,7 +26,7 @@ Y = [1.0, -1.0, 1.0]
 
 @pytest.fixture(autouse=True)
 def _no_program_from_another_test(monkeypatch):
-    monkeypatch.setattr(program, "_cache", {})
+    monkeypatch.setattr(program, "cache", {})
 
 
 def model_and_loss(seed=0, nouts=(4, 1), activation="tanh"):
@@ -327,7 +327,7 @@ def test_a_compiled_node_takes_part_in_anomaly_detection_of_the_graph_around_it(
 
 @pytest.mark.parametrize("width", [1, 2, 4])
 def test_machines_with_narrower_vectors_compute_the_same(monkeypatch, width):
-    monkeypatch.setitem(native.host(), "width", width)
+    monkeypatch.setattr(native.host(), "width", width)
     model, loss = model_and_loss(nouts=(5, 3, 1))
     x, y = examples(21)
     f = jit(loss, strict=True)
@@ -349,7 +349,7 @@ def test_machines_with_narrower_vectors_compute_the_same(monkeypatch, width):
 
 
 def test_a_graph_beyond_this_machines_memory_is_refused_while_it_is_recorded(monkeypatch):
-    monkeypatch.setattr(record_module._Budget, "most", 1000)
+    monkeypatch.setattr(trace_module.Budget, "most", 1000)
     f = jit(lambda x: sum((x * i for i in range(10**9)), x))
     with pytest.raises(MemoryError, match="more than 1,000 operands"):
         f.batch([1.0])
@@ -357,7 +357,7 @@ def test_a_graph_beyond_this_machines_memory_is_refused_while_it_is_recorded(mon
 
 
 def test_a_graph_that_needs_too_much_working_memory_is_refused_before_it_is_compiled(monkeypatch):
-    monkeypatch.setattr(program, "_MOST_BYTES", 10_000)
+    monkeypatch.setattr(program, "MOST_BYTES", 10_000)
     with pytest.raises(MemoryError, match="GiB of working memory"):
         jit(lambda xs: ops.total([ops.sin(x) for x in xs])).batch([[1.0] * 200])
 
@@ -450,7 +450,7 @@ def test_ir_asm_and_stats_tell_of_the_program_compiled_last():
     _, loss = model_and_loss()
     f = jit(loss)
     f.mean(X, Y)
-    width = native.host()["width"]
+    width = native.host().width
     assert "define void @run(" in f.ir and f"<{width} x double>" in f.ir
     assert "run:" in f.asm and "ret" in f.asm
     s = f.stats
@@ -499,7 +499,7 @@ def test_the_code_does_not_grow_with_the_width_of_a_layer():
         model = nn.MLP(4, [width, width, 1], activation="tanh", seed=0)
         f = jit(lambda x, y: (model(x) - y) ** 2)
         f.mean([[0.1] * 4] * 3, [1.0] * 3)
-        sizes.append(len(f._latest.text.splitlines()))
+        sizes.append(len(f.ir.splitlines()))
     assert max(sizes[1:]) <= sizes[0] * 1.1, sizes
 
 
@@ -665,8 +665,8 @@ def test_an_example_of_the_wrong_width_is_refused_by_the_model():
 def test_the_mean_of_an_empty_batch_is_refused_and_the_batch_of_one_is_empty():
     _, loss = model_and_loss()
     f = jit(loss)
-    for empty in (np.zeros((0, 2)), np.zeros(0)), ([], []):
-        if f._recordings:  # lists without a number say nothing of an example's width
+    for called, empty in enumerate([(np.zeros((0, 2)), np.zeros(0)), ([], [])]):
+        if called:  # lists without a number say nothing of an example's width
             assert f.batch(*empty).shape == (0,)
         with pytest.raises(ValueError, match="over an empty batch has no value"):
             f.mean(*empty)
@@ -733,12 +733,14 @@ def test_a_call_that_fails_leaves_the_function_usable():
     assert f.batch([4.0]).tolist() == [2.0]
 
 
-def test_an_error_in_the_function_is_the_users_own_and_recording_ends():
+def test_an_error_in_the_function_names_the_users_line_and_recording_ends():
     def broken(x):
         raise KeyError("mine")
 
-    with pytest.raises(KeyError, match="mine"):
+    message = r"broken cannot be compiled: KeyError: 'mine', at .*test_jit.py:\d+: raise KeyError\(.mine.\)"
+    with pytest.raises(TypeError, match=message) as caught:
         jit(broken).batch([1.0])
+    assert isinstance(caught.value.__cause__, KeyError)
     assert (Value(2.0) * 3.0).data == 6.0
 
 
@@ -780,7 +782,7 @@ def test_the_floating_point_mode_of_the_process_is_as_before():
 
 @pytest.mark.parametrize("missing", ["llvmlite.binding", "llvmlite"])
 def test_without_llvmlite_the_error_names_the_extra(monkeypatch, missing):
-    monkeypatch.setattr(native, "_host", {})
+    native.host.cache_clear()
     monkeypatch.setitem(sys.modules, missing, None)
     monkeypatch.delitem(sys.modules, "llvmlite.binding", raising=False) if missing == "llvmlite" else None
     with pytest.raises(ImportError, match=r"pip install 'tinygrad_lite\[jit\]'"):

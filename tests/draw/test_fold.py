@@ -12,7 +12,7 @@ from tinygrad_lite.draw.fold import READABLE, folded
 from tinygrad_lite.draw.layout import WIDE, layout
 from tinygrad_lite.engine import topological_order
 
-pytestmark = pytest.mark.sample(4)
+pytestmark = pytest.mark.sample(2)
 
 X, Y = data.moons(100, noise=0.1, seed=0)
 

@@ -17,7 +17,7 @@ from tinygrad_lite.draw.picture import Arrow, Box, Cell, Picture
 from tinygrad_lite.draw.svg import svg
 from tinygrad_lite.notation import one_line
 
-pytestmark = pytest.mark.sample(8)
+pytestmark = pytest.mark.sample(4)
 
 ROOT = Path(__file__).parents[2]
 SVG = "{http://www.w3.org/2000/svg}"

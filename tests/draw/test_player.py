@@ -388,7 +388,7 @@ def test_the_picture_shows_each_frame_as_it_says(make):
         if t % 7 == 0 or t > len(lesson.frames) - 3:
             seen = shown(lesson, t)
             assert {key: sorted(seen[key]) for key in cells} == {
-                key: sorted(cell.text for cell in changed if cell.text) for key, changed in cells.items()
+                key: sorted(cell.line for cell in changed if cell.line) for key, changed in cells.items()
             }
         lit = ids[at_frame(use, "href", t, len(lesson.frames)).removeprefix("#")]
         wanted = [f"#a{i}" for i in frame.arrows] + [f"#h{key}" for key in frame.boxes]

@@ -1,4 +1,4 @@
-"""The loops of a plan as functions in LLVM's language.
+"""The loops of a plan as a function in LLVM's language.
 
 A block of examples is laid out structure of arrays: a slot of the lanes holds some vectors, one number
 for as many examples. The innermost loops of a `dot` keep a tile of members x vectors in
@@ -7,52 +7,73 @@ registers, so that a loaded weight serves several vectors and a loaded vector se
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, cast
+from typing import TypeAlias
 
 from .. import ops
-from .emit import LOWERINGS, Code, add_exp, larger, log_sum, long_function
-from .plan import LONG, Group, Nest, Operand, Plan
+from .code import Code, Module
+from .lowerings import LOWERINGS, accumulate
+from .nests import Nest, kept_groups, nested
+from .plan import Group, Operand, Plan, Run
 
-TILE_MEMBERS, TILE_VECTORS = 4, 4
-MANY_LONG = 12  # from so many exp, tanh, ... on they are called instead of written out
+TILE_MEMBERS, TILE_VECTORS = 4, 4  # powers of two
 UNROLLED = 4  # the longest row of a dot that is written out instead of looped over
+SUMS = (ops.dot, ops.total, ops.mean)  # long rows of these are computed for all places of a tile together
+
+Place: TypeAlias = tuple[str, str, str]  # member (j, i) of a nest, and a vector of the block
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a block of examples lies in memory.
+
+    width: numbers in a vector. vectors: at most so many in a block. stride: doubles from slot to slot of the lanes.
+    row: doubles of an example's inputs, padded to whole vectors.
+    """
+
+    width: int
+    vectors: int
+    stride: int
+    row: int
 
 
 class Kernel:
-    """Writes one plan. stride: doubles from slot to slot of the lanes."""
+    """Writes one plan as the body of @run."""
 
-    def __init__(self, plan: Plan, width: int, stride: int, fused: bool) -> None:
-        self.plan, self.width, self.stride, self.fused = plan, width, stride, fused
-        self.tables: list[str] = []
-        many = sum(group.op in LONG for group in plan.groups) > MANY_LONG
-        self.shared: set[tuple[str, int, int]] | None = set() if many else None
-        self.code = Code(width, fused)
-        self.declared: dict[str, str] = {}
+    def __init__(self, code: Code, module: Module, plan: Plan, layout: Layout) -> None:
+        self.code, self.module, self.plan, self.layout = code, module, plan, layout
 
-    def function(self, name: str, parameters: str, body: Callable[[Code], None]) -> str:
-        """define void @name(parameters) with this body."""
-        code = self.code = Code(self.width, self.fused, self.shared)
-        body(code)
-        self.declared |= code.declared
-        return "\n".join(
-            [f"define void @{name}({parameters}) nounwind {{", "entry:", *code.lines, "  ret void", "}", ""]
-        )
+    def run(self, each: bool) -> None:
+        """The whole batch, block by block. each: the results of every example are kept, else they are summed."""
+        c, plan, w = self.code, self.plan, self.layout.width
+        before, blocks, after = map(nested, (plan.before, plan.blocks, plan.after))
+        self.kept = kept_groups([*before, *blocks, *after])
+        c.do(f"store double %seed, ptr {c.address('%scalars', str(plan.parameters))}")
+        for nest in before:
+            self.scalar_nest(nest)
+        first, count = plan.sums
+        c.loop(str(first), str(first + count), 1, lambda i: c.do(f"store double -0.0, ptr {c.address('%scalars', i)}"))
 
-    def long_functions(self) -> list[str]:
-        """The definitions of the functions that the code calls."""
-        texts = []
-        for name, count, width in sorted(self.shared or ()):
-            code = Code(width, self.fused)
-            value = long_function(code, name, *[f"%x{i}" for i in range(count)])
-            self.declared |= code.declared
-            parameters = ", ".join(f"{code.type} %x{i}" for i in range(count))
-            head = f"define internal {code.type} @{name}.{width}({parameters}) nounwind noinline {{"
-            texts.append("\n".join([head, "entry:", *code.lines, f"  ret {code.type} {value}", "}", ""]))
-        return texts
+        def block(begin: str) -> None:
+            left = c.emit(f"sub i64 %n, {begin}")
+            here = c.smaller(left, str(self.layout.vectors * w))
+            c.do(f"%rounded = add i64 {here}, {w - 1}")
+            c.do(f"%vectors = sdiv i64 %rounded, {w}")
+            c.do(f"%whole = and i64 %vectors, -{TILE_VECTORS}")
+            self.load_inputs(begin, not each)
+            for nest in blocks:
+                if nest.groups[0].reduce:
+                    self.reduction(nest)
+                else:
+                    self.lane_nest(nest)
+            if each:
+                self.store_outputs(begin)
+
+        c.loop("0", "%n", self.layout.vectors * w, block)
+        for nest in after:
+            self.scalar_nest(nest)
 
     # --- memory
 
@@ -62,81 +83,89 @@ class Kernel:
         if o.table is None:
             moved = c.plus(c.plus(c.times(j, o.dj), c.times(i, o.di)), c.times(k, o.dk))
             return c.plus(str(o.base), moved)
-        member = c.plus(c.times(j, self.columns), i)
+        member = c.plus(c.times(j, o.columns), i)
         at = c.plus(c.times(member, o.count), k)
-        entry = c.emit(f"getelementptr i32, ptr {self._table(o)}, i64 {at}")
-        return c.emit(f"sext i32 {c.emit(f'load i32, ptr {entry}')} to i64")
+        return c.load_entry(self.module.table(o.table.ravel().tolist()), at)
 
-    def _table(self, o: Operand) -> str:
-        name = f"@table{len(self.tables)}"
-        entries = ", ".join(f"i32 {int(x)}" for x in o.table.ravel())
-        self.tables.append(f"{name} = private constant [{o.table.size} x i32] [{entries}]")
-        return name
-
-    def load(self, o: Operand, j: str, i: str, k: str, v: str) -> str:
+    def load(self, place: Place, o: Operand, k: str = "0") -> str:
         """An operand for one vector of examples: a vector, or a scalar in every lane."""
-        return self.row_of(o, j, i, v)(k)
+        return self.row_loader(place, o)(k)
 
-    def row_of(self, o: Operand, j: str, i: str, v: str) -> Callable[[str], str]:
+    def row_loader(self, place: Place, o: Operand) -> Callable[[str], str]:
         """How to load the k-th operand of a row: what does not depend on k is computed now, once."""
-        c = self.code
-        if o.number is not None:
-            return lambda k: c.number(cast(float, o.number))
-        step = self.stride if o.lanes else 1
-        if o.table is None:
-            first = self.slot(o, j, i, "0")
-            start = self.lane_address(first, v) if o.lanes else c.address("%scalars", first)
+        c, (j, i, v), number = self.code, place, o.number
+        if number is not None:
+            return lambda k: c.number(number)
 
-            def pointer(k: str) -> str:
-                return start if k == "0" else c.address(start, c.times(k, o.dk * step))
-        else:
+        def pointer(k: str) -> str:
+            slot = self.slot(o, j, i, k)
+            return self.lane_address(slot, v) if o.lanes else c.address("%scalars", slot)
 
-            def pointer(k: str) -> str:
-                slot = self.slot(o, j, i, k)
-                return self.lane_address(slot, v) if o.lanes else c.address("%scalars", slot)
+        def load(pointer: str) -> str:
+            return c.load(pointer) if o.lanes else c.broadcast(c.load_one(pointer))
 
-        if o.lanes:
-            return lambda k: c.load(pointer(k))
-        return lambda k: c.broadcast(c.emit(f"load double, ptr {pointer(k)}, align 8"))
+        if o.table is not None:
+            return lambda k: load(pointer(k))
+        start, step = pointer("0"), o.dk * (self.layout.stride if o.lanes else 1)
+        return lambda k: load(start if k == "0" else c.address(start, c.times(k, step)))
 
     def lane_address(self, slot: str, v: str) -> str:
         c = self.code
-        at = c.plus(c.times(slot, self.stride), c.times(v, self.width))
+        at = c.plus(c.times(slot, self.layout.stride), c.times(v, self.layout.width))
         return c.address("%lanes", at)
 
-    # --- loops over the members of a nest, for lanes
+    def load_inputs(self, begin: str, seeded: bool) -> None:
+        """Rows of examples -> lanes: width examples at a time are transposed in registers. Lanes past the
+        last example repeat it, with seed 0."""
+        c, w, inputs = self.code, self.layout.width, self.plan.inputs
+        last = c.emit("sub i64 %n, 1")
 
-    def lane_nest(self, nest: Nest) -> None:
-        """All groups of a nest for every member and every vector of the block (%vectors of them)."""
-        groups = [self.plan.groups[g] for g in nest.groups]
-        self.columns = nest.columns
-        heavy = any(o.count > UNROLLED for group in groups for o in group.operands if group.op is not ops.logsumexp)
-        tile_v = TILE_VECTORS if heavy else 1
-        tile_m = min(TILE_MEMBERS, nest.columns) if heavy else 1
+        def vector(v: str) -> None:
+            pointers, seeds = self.example_pointers(c.plus(begin, c.times(v, w)), last)
+            if seeded:
+                c.store(seeds, self.lane_address(str(inputs), v))
+
+            def columns(at: str, count: int = w) -> None:
+                rows = [c.load(c.address(p, at)) for p in pointers]
+                for m, column in enumerate(c.transpose(rows)[:count]):
+                    c.store(column, self.lane_address(c.plus(at, str(m)), v))
+
+            whole = inputs - inputs % w
+            if whole:
+                self.over(whole, w, columns)
+            if whole < inputs:
+                columns(str(whole), inputs - whole)
+
+        c.loop("0", "%vectors", 1, vector)
+
+    def example_pointers(self, first: str, last: str) -> tuple[list[str], str]:
+        """Where the rows of a vector of examples are, and a vector of their seeds."""
+        c, w = self.code, self.layout.width
+        pointers, seeds = [], "poison"
+        for lane in range(w):
+            at = c.plus(first, str(lane))
+            near = c.smaller(at, last)
+            pointers.append(c.address("%rows", c.times(c.load_whole("%order", near), self.layout.row)))
+            valid = c.emit(f"icmp sle i64 {at}, {last}")
+            one = c.emit(f"select i1 {valid}, double %seed, double 0.0")
+            seeds = c.emit(f"insertelement {c.type} {seeds}, double {one}, i32 {lane}") if w > 1 else one
+        return pointers, seeds
+
+    def store_outputs(self, begin: str) -> None:
+        """The results that differ from example to example, each in a row of %out, of %stride doubles."""
         c = self.code
+        for k, (varying, slot) in enumerate(self.plan.results):
+            if not varying:
+                continue
 
-        def members(v: str, vectors: int) -> None:
-            def row(j: str) -> None:
-                whole = nest.columns - nest.columns % tile_m
-                if whole:
-                    self.over(whole, tile_m, lambda i: self.tile(nest, j, i, tile_m, v, vectors))
-                if whole < nest.columns:
-                    self.over(nest.columns, 1, lambda i: self.tile(nest, j, i, 1, v, vectors), whole)
+            def vector(v: str, k: int = k, slot: int = slot) -> None:
+                value = c.load(self.lane_address(str(slot), v))
+                row = c.emit(f"mul i64 %stride, {k}")
+                c.store(value, c.address("%out", c.plus(row, c.plus(begin, c.times(v, self.layout.width)))))
 
-            self.over(nest.rows, 1, row)
+            c.loop("0", "%vectors", 1, vector)
 
-        if tile_v == 1:
-
-            def row(j: str) -> None:
-                self.over(
-                    nest.columns, 1,
-                    lambda i: c.loop("0", "%vectors", 1, lambda v: self.tile(nest, j, i, 1, v, 1)),
-                )  # fmt: skip
-
-            self.over(nest.rows, 1, row)
-            return
-        c.loop("0", "%whole", tile_v, lambda v: members(v, tile_v))
-        c.loop("%whole", "%vectors", 1, lambda v: members(v, 1))
+    # --- loops over the members of a nest, for lanes
 
     def over(self, count: int, step: int, body: Callable[[str], None], start: int = 0) -> None:
         """for index in range(start, count, step), without a loop where it runs once."""
@@ -145,152 +174,131 @@ class Kernel:
         else:
             self.code.loop(str(start), str(count), step, body)
 
+    def lane_nest(self, nest: Nest) -> None:
+        """All groups of a nest for every member and every vector of the block (%vectors of them)."""
+        c = self.code
+        heavy = any(o.count > UNROLLED for group in nest.groups if not LOWERINGS[group.op].long for o in group.operands)
+        if heavy:
+            c.loop("0", "%whole", TILE_VECTORS, lambda v: self.tiles(nest, v, TILE_VECTORS))
+            c.loop("%whole", "%vectors", 1, lambda v: self.tiles(nest, v, 1))
+            return
+
+        def member(j: str, i: str) -> None:
+            c.loop("0", "%vectors", 1, lambda v: self.tile(nest, j, i, 1, v, 1))
+
+        self.over(nest.rows, 1, lambda j: self.over(nest.columns, 1, lambda i: member(j, i)))
+
+    def tiles(self, nest: Nest, v: str, vectors: int) -> None:
+        """All members for vectors v .. v + vectors, several members of a row at a time."""
+        size = min(TILE_MEMBERS, nest.columns)
+        whole = nest.columns - nest.columns % size
+
+        def row(j: str) -> None:
+            self.over(whole, size, lambda i: self.tile(nest, j, i, size, v, vectors))
+            if whole < nest.columns:
+                self.over(nest.columns, 1, lambda i: self.tile(nest, j, i, 1, v, vectors), whole)
+
+        self.over(nest.rows, 1, row)
+
     def tile(self, nest: Nest, j: str, i: str, members: int, v: str, vectors: int) -> None:
         """The groups of a nest for members i .. i + members and vectors v .. v + vectors."""
         c = self.code
-        places = [(c.plus(i, str(m)), c.plus(v, str(n))) for m in range(members) for n in range(vectors)]
+        places = [(j, c.plus(i, str(m)), c.plus(v, str(n))) for m in range(members) for n in range(vectors)]
         results: dict[int, list[str]] = {}
-        for g in nest.groups:
-            group = self.plan.groups[g]
-            if group.op is ops.logsumexp and any(o.count > 1 for o in group.operands):
-                values = [self.logsumexp(group, partial(self.place_load, j, m, v)) for m, v in places]
-            elif any(o.count > 1 for o in group.operands):
-                values = self.rows(group, j, places, results)
-            else:
-                values = []
-                for at, (member, vector) in enumerate(places):
-                    operands = [
-                        results[o.source][at] if o.source in results else self.load(o, j, member, "0", vector)
-                        for o in group.operands
-                    ]
-                    values.append(LOWERINGS[group.op](c, *operands))
-            results[g] = values
-            if group.kept:
-                for value, (member, vector) in zip(values, places):
+        for group in nest.groups:
+            values = results[group.index] = self.values(group, places, results)
+            if group.index in self.kept:
+                for value, (_, member, vector) in zip(values, places):
                     slot = c.plus(str(group.base), c.plus(c.times(j, nest.columns), member))
                     c.store(value, self.lane_address(slot, vector))
 
-    def place_load(self, j: str, i: str, v: str, o: Operand, k: str) -> str:
-        """`load`, for a place that is given first."""
-        return self.load(o, j, i, k, v)
+    def values(self, group: Group, places: Sequence[Place], results: dict[int, list[str]]) -> list[str]:
+        """A group's values at these places. results: of the groups before it in its nest."""
 
-    def rows(self, group: Group, j: str, places: list[tuple[str, str]], results: dict[int, list[str]]) -> list[str]:
+        def at_hand(at: int, o: Operand) -> str:
+            return results[o.source][at] if o.source in results else self.load(places[at], o)
+
+        if not group.in_rows:
+            value = LOWERINGS[group.op].value
+            return [value(self.code, *[at_hand(at, o) for o in group.operands]) for at in range(len(places))]
+        if group.op not in SUMS:
+            return [self.row(group, partial(self.load, place)) for place in places]
+        start = group.start
+        return self.sums(group, places, None if start is None else [at_hand(at, start) for at in range(len(places))])
+
+    def sums(self, group: Group, places: Sequence[Place], starts: list[str] | None) -> list[str]:
         """dot, total or mean of long rows: every place of the tile has its running sum."""
         c = self.code
-        pairs, rest = _aligned(group)
-        n = sum(o.count for o in group.operands)
-        sums = [c.number(0.0)] * len(places)
-        start = [o for o in rest if group.op is ops.dot]
-        if start:
-            sums = [
-                results[o.source][at] if (o := start[0]).source in results else self.load(o, j, member, "0", vector)
-                for at, (member, vector) in enumerate(places)
-            ]
-        for parts in pairs:
-            count = parts[0][2]
-            loads: dict[Any, Callable[[str], str]] = {}  # places that read the same numbers share them
-            rows = []
-            for member, vector in places:
-                row = []
-                for o, at, _ in parts:
-                    key = (id(o), at, member if o.table is not None or o.di else "", vector if o.lanes else "")
-                    if key not in loads:
-                        shifted = replace(o, base=o.base + at * o.dk) if o.table is None else o
-                        loads[key] = self.row_of(shifted, j, member, vector)
-                    row.append((key, at if o.table is not None else 0))
-                rows.append(row)
-
-            def further(k: str, sums: list[str], rows: Any = rows, loads: Any = loads) -> list[str]:
-                loaded: dict[Any, str] = {}
-                found = []
-                for s, row in zip(sums, rows):
-                    for key, at in row:
-                        if key not in loaded:
-                            loaded[key] = loads[key](c.plus(str(at), k))
-                    xs = [loaded[key] for key, _ in row]
-                    found.append(c.multiply_add(xs[0], xs[1], s) if len(xs) == 2 else c.add(s, xs[0]))
-                return found
-
-            if count <= UNROLLED:
-                for k in range(count):
+        sums = starts or [c.number(0.0)] * len(places)
+        for run in group.runs:
+            further = self.summand(run, places)
+            if run.count <= UNROLLED:
+                for k in range(run.count):
                     sums = further(str(k), sums)
             else:
-                sums = c.fold("0", str(count), 1, sums, further)
+                sums = c.fold("0", str(run.count), 1, sums, further)
         if group.op is ops.mean:
-            sums = [c.div(s, c.number(float(n))) for s in sums]
+            sums = [c.div(s, c.number(float(group.length))) for s in sums]
         return sums
 
-    def logsumexp(self, group: Group, load: Callable[[Operand, str], str]) -> str:
-        """Two loops over the row: its maximum, then the sum of the others' exp(x - maximum)."""
+    def summand(self, run: Run, places: Sequence[Place]) -> Callable[[str, list[str]], list[str]]:
+        """(k, running sums) -> the sums with the k-th operands of a run; places that read the same share them."""
         c = self.code
-        largest = c.number(float("-inf"))
-        for o in group.operands:
+        loaders: dict[Hashable, Callable[[str], str]] = {}
+        rows = []
+        for place in places:
+            row = []
+            for o, at in run.operands:
+                key = (id(o), at, place[1] if o.table is not None or o.di else "", place[2] if o.lanes else "")
+                if key not in loaders:
+                    shifted = replace(o, base=o.base + at * o.dk) if o.table is None else o
+                    loaders[key] = self.row_loader(place, shifted)
+                row.append((key, at if o.table is not None else 0))
+            rows.append(row)
 
-            def maximum(k: str, found: list[str], o: Operand = o) -> list[str]:
-                return [larger(c, load(o, k), found[0])]
+        def further(k: str, sums: list[str]) -> list[str]:
+            loaded: dict[Hashable, str] = {}
+            found = []
+            for s, row in zip(sums, rows):
+                for key, at in row:
+                    if key not in loaded:
+                        loaded[key] = loaders[key](c.plus(str(at), k))
+                found.append(accumulate(c, s, *[loaded[key] for key, _ in row]))
+            return found
 
-            (largest,) = c.fold("0", str(o.count), 1, [largest], maximum)
-        sums = [c.number(0.0), c.number(0.0)]
-        for o in group.operands:
+        return further
 
-            def further(k: str, found: list[str], o: Operand = o) -> list[str]:
-                return add_exp(c, load(o, k), largest, *found)
+    def row(self, group: Group, load: Callable[[Operand, str], str]) -> str:
+        """The value of one member whose operands are read in a loop. load: (operand, place in its row) -> a value."""
+        c, lower = self.code, LOWERINGS[group.op].row
+        assert lower is not None
 
-            sums = c.fold("0", str(o.count), 1, sums, further)
-        return log_sum(c, largest, sums[0])
+        def fold(initial: Sequence[str], step: Callable[..., list[str]]) -> list[str]:
+            values = list(initial)
+            for run in group.runs:
+
+                def further(k: str, values: list[str], run: Run = run) -> list[str]:
+                    return step(values, *[load(o, c.plus(str(at), k)) for o, at in run.operands])
+
+                values = c.fold("0", str(run.count), 1, values, further)
+            return values
+
+        start = c.number(0.0) if group.start is None else load(group.start, "0")
+        return lower(c, fold, start, group.length)
 
     # --- sums over the examples
 
     def reduction(self, nest: Nest) -> None:
         """Adds the sum over the block's examples to each member's scalar slot."""
-        c, w = self.code, self.width
-        (group,) = (self.plan.groups[g] for g in nest.groups)
-        self.columns = nest.columns
+        (group,), w = nest.groups, self.layout.width
         width = min(w, nest.columns)
-        height = max(1, min(2 if width == w else 2 * w // max(width, 1), nest.rows))
-
-        def block(j: str, i: str, rows: int, columns: int) -> None:
-            members = [(c.plus(j, str(a)), c.plus(i, str(b))) for a in range(rows) for b in range(columns)]
-            sums = [c.number(-0.0)] * len(members)  # -0.0 adds nothing, not even a sign
-            pairs, _ = _aligned(group)
-            if group.op is ops.mul:
-                pairs = [[(o, 0, 1) for o in group.operands]]
-            for parts in pairs:
-                count = parts[0][2]
-
-                def further(v: str, sums: list[str], k: str, parts: Any = parts) -> list[str]:
-                    found = []
-                    for s, (row, column) in zip(sums, members):
-                        xs = [self.load(o, row, column, c.plus(str(at), k), v) for o, at, _ in parts]
-                        found.append(c.multiply_add(xs[0], xs[1], s) if len(xs) == 2 else c.add(s, xs[0]))
-                    return found
-
-                def inner(k: str, sums: list[str], further: Any = further) -> list[str]:
-                    return c.fold("0", "%vectors", 1, sums, lambda v, s: further(v, s, k))
-
-                sums = inner("0", sums) if count == 1 else c.fold("0", str(count), 1, sums, inner)
-            result = group.result
-            assert result is not None
-            for first in range(0, len(members), w):
-                row, column = members[first]
-                few = sums[first : first + w]
-                added = c.sum_lanes(few) if w > 1 else few[0]
-                contiguous = result.di == 1 and result.table is None and columns == w == len(few)
-                if contiguous and w > 1:
-                    pointer = c.address("%scalars", self.slot(result, row, column, "0"))
-                    c.store(c.add(c.load(pointer), added), pointer)
-                    continue
-                for m, (row, column) in enumerate(members[first : first + w]):
-                    pointer = c.address("%scalars", self.slot(result, row, column, "0"))
-                    old = c.emit(f"load double, ptr {pointer}, align 8")
-                    new = c.emit(f"fadd double {old}, {c.lane(added, m)}")
-                    c.do(f"store double {new}, ptr {pointer}, align 8")
+        height = min(2 if width == w else 2 * w // width, nest.rows)
 
         def all_rows(i: str, columns: int) -> None:
             whole = nest.rows - nest.rows % height
-            self.over(whole, height, lambda j: block(j, i, height, columns))
+            self.over(whole, height, lambda j: self.reduce(group, j, i, height, columns))
             if whole < nest.rows:
-                self.over(nest.rows, 1, lambda j: block(j, i, 1, columns), whole)
+                self.over(nest.rows, 1, lambda j: self.reduce(group, j, i, 1, columns), whole)
 
         # columns outside: a tile of them stays in the first-level cache while the rows, usually fewer, pass
         whole = nest.columns - nest.columns % width
@@ -298,31 +306,57 @@ class Kernel:
         if whole < nest.columns:
             all_rows(str(whole), nest.columns - whole)
 
+    def reduce(self, group: Group, j: str, i: str, rows: int, columns: int) -> None:
+        """The members from (j, i) on: a vector of running sums each, then across lanes into the slots."""
+        c, w = self.code, self.layout.width
+        members = [(c.plus(j, str(a)), c.plus(i, str(b))) for a in range(rows) for b in range(columns)]
+        sums = [c.number(-0.0)] * len(members)  # -0.0 adds nothing, not even a sign
+        for run in group.runs:
+
+            def over_examples(k: str, sums: list[str], run: Run = run) -> list[str]:
+                def further(v: str, sums: list[str]) -> list[str]:
+                    return [
+                        accumulate(c, s, *[self.load((*member, v), o, c.plus(str(at), k)) for o, at in run.operands])
+                        for s, member in zip(sums, members)
+                    ]
+
+                return c.fold("0", "%vectors", 1, sums, further)
+
+            sums = over_examples("0", sums) if run.count == 1 else c.fold("0", str(run.count), 1, sums, over_examples)
+        for first in range(0, len(members), w):
+            few = sums[first : first + w]
+            added = c.sum_lanes(few) if w > 1 else few[0]
+            self.add_to_slots(group, members[first : first + w], added, side_by_side=columns == w == len(few))
+
+    def add_to_slots(self, group: Group, members: Sequence[tuple[str, str]], added: str, side_by_side: bool) -> None:
+        """Adds lane m to the result of member m."""
+        c, result = self.code, group.result
+        assert result is not None
+        if side_by_side and result.di == 1 and result.table is None and c.width > 1:
+            pointer = c.address("%scalars", self.slot(result, *members[0], "0"))
+            c.store(c.add(c.load(pointer), added), pointer)
+            return
+        for m, (row, column) in enumerate(members):
+            pointer = c.address("%scalars", self.slot(result, row, column, "0"))
+            old = c.load_one(pointer)
+            new = c.emit(f"fadd double {old}, {c.lane(added, m)}")
+            c.do(f"store double {new}, ptr {pointer}, align 8")
+
     # --- loops over scalars: before and after the examples
 
     def scalar_nest(self, nest: Nest) -> None:
         """All groups of a nest for every member; several members at a time where they lie side by side."""
-        groups = [self.plan.groups[g] for g in nest.groups]
-        self.columns = nest.columns
-        c = self.code
+        c, w = self.code, self.layout.width
         side_by_side = all(
-            o.count == 1 and o.table is None and o.di in (0, 1) for group in groups for o in group.operands
+            o.count == 1 and o.table is None and o.di in (0, 1) for group in nest.groups for o in group.operands
         )
-        widths = [self.width, 1] if side_by_side and nest.columns >= self.width > 1 else [1]
+        whole = nest.columns - nest.columns % w if side_by_side and w > 1 else 0
 
         def row(j: str) -> None:
-            start = 0
-            for width in widths:
-                stop = nest.columns - (nest.columns - start) % width
-                if stop > start:
-
-                    def members(i: str, width: int = width) -> None:
-                        c.width = width
-                        self.scalar_members(nest, j, i)
-                        c.width = self.width
-
-                    self.over(stop, width, members, start)
-                start = stop
+            for width, start, stop in (w, 0, whole), (1, whole, nest.columns):
+                if start < stop:
+                    with c.at_width(width):
+                        self.over(stop, width, lambda i: self.scalar_members(nest, j, i), start)
 
         self.over(nest.rows, 1, row)
 
@@ -338,59 +372,15 @@ class Kernel:
                 return c.number(o.number)
             pointer = c.address("%scalars", self.slot(o, j, i, k))
             if c.width > 1 and o.di == 0:
-                return c.broadcast(c.emit(f"load double, ptr {pointer}, align 8"))
+                return c.broadcast(c.load_one(pointer))
             return c.load(pointer)
 
-        for g in nest.groups:
-            group = self.plan.groups[g]
-            if group.op is ops.logsumexp and any(o.count > 1 for o in group.operands):
-                value = self.logsumexp(group, load)
-            elif any(o.count > 1 for o in group.operands):
-                value = self.scalar_row(group, load)
+        for group in nest.groups:
+            if group.in_rows:
+                value = self.row(group, load)
             else:
-                value = LOWERINGS[group.op](c, *[load(o, "0") for o in group.operands])
-            results[g] = value
-            if group.kept:
+                value = LOWERINGS[group.op].value(c, *[load(o, "0") for o in group.operands])
+            results[group.index] = value
+            if group.index in self.kept:
                 slot = c.plus(str(group.base), c.plus(c.times(j, nest.columns), i))
                 c.store(value, c.address("%scalars", slot))
-
-    def scalar_row(self, group: Group, load: Callable[[Operand, str], str]) -> str:
-        c = self.code
-        pairs, rest = _aligned(group)
-        total = load(rest[0], "0") if rest and group.op is ops.dot else c.number(0.0)
-        for parts in pairs:
-
-            def further(k: str, sums: list[str], parts: Any = parts) -> list[str]:
-                xs = [load(o, c.plus(str(at), k)) for o, at, _ in parts]
-                return [c.multiply_add(xs[0], xs[1], sums[0]) if len(xs) == 2 else c.add(sums[0], xs[0])]
-
-            (total,) = c.fold("0", str(parts[0][2]), 1, [total], further)
-        return c.div(total, c.number(float(sum(o.count for o in group.operands)))) if group.op is ops.mean else total
-
-
-def _aligned(group: Group) -> tuple[list[list[tuple[Operand, int, int]]], list[Operand]]:
-    """Runs in which every part of a row follows one pattern: for each the operands, where in them the
-    run begins, and its length. For a dot pairs of (w, x), and apart the start."""
-    if group.op is not ops.dot:
-        return [[(o, 0, o.count)] for o in group.operands], []
-    n = sum(o.count for o in group.operands)
-    half = n // 2
-    first: list[tuple[Operand, int]] = []
-    second: list[tuple[Operand, int]] = []
-    rest: list[Operand] = []
-    at = 0
-    for o in group.operands:
-        if at < 2 * half:
-            (first if at < half else second).append((o, at % half))
-        else:
-            rest.append(o)
-        at += o.count
-    cuts = sorted({begin for _, begin in first + second} | {half})
-    runs = []
-    for start, stop in itertools.pairwise(cuts):
-        run = []
-        for part in first, second:
-            o, begin = [(o, begin) for o, begin in part if begin <= start][-1]
-            run.append((o, start - begin, stop - start))
-        runs.append(run)
-    return runs, rest

@@ -3,36 +3,51 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import gc
+import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-_lock = threading.Lock()
-_host: dict[str, Any] = {}
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array: TypeAlias = np.ndarray
+
+# Held while anything is traced or compiled: LLVM's global context is not for several threads at once, and a process
+# that is forked meanwhile would inherit a half of it.
+lock = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
 
 
-def _llvm() -> Any:
+@dataclass
+class Host:
+    """This machine. width: doubles in a vector register."""
+
+    width: int
+    features: str
+    llvm: Any  # llvmlite.binding
+    target: Any
+
+
+@functools.cache
+def host() -> Host:
+    """The machine that is compiled for. ImportError where llvmlite or NumPy is missing."""
     try:
         import llvmlite.binding as llvm
+        import numpy  # noqa: F401
     except ImportError:
         raise ImportError("compiling needs llvmlite and numpy: pip install 'tinygrad_lite[jit]'") from None
-    return llvm
-
-
-def host() -> dict[str, Any]:
-    """The machine: {"llvm": the binding, "width": doubles in a vector register, "target": ...}."""
-    with _lock:
-        if not _host:
-            llvm = _llvm()
-            llvm.initialize_native_target()
-            llvm.initialize_native_asmprinter()
-            features = llvm.get_host_cpu_features()
-            width = 8 if features.get("avx512f") else 4 if features.get("avx2") else 2
-            target = llvm.Target.from_default_triple()
-            _host.update(llvm=llvm, width=width, target=target, features=features.flatten())
-    return _host
+    with lock:
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+        features = llvm.get_host_cpu_features()
+        width = 8 if features.get("avx512f") else 4 if features.get("avx2") else 2
+        return Host(width, features.flatten(), llvm, llvm.Target.from_default_triple())
 
 
 @contextmanager
@@ -51,41 +66,34 @@ def no_collector() -> Iterator[None]:
 class Library:
     """Compiled functions of one module. ir: optimised LLVM text; asm: the machine's; addresses by name."""
 
-    def __init__(self, text: str, names: list[str]) -> None:
-        found = host()
-        llvm = found["llvm"]
+    def __init__(self, text: str, names: Iterable[str]) -> None:
+        machine, llvm = host(), host().llvm
         # the text is in its final form: LLVM's own passes would double the time for a few percent. Very long
         # texts have no loops worth the better code of level 2
         level = 2 if text.count("\n") < 20_000 else 0
-        with _lock:  # LLVM's global context is not for several threads at once
-            machine = found["target"].create_target_machine(
-                cpu=llvm.get_host_cpu_name(), features=found["features"], opt=level, jit=True
+        with lock:  # LLVM's global context is not for several threads at once
+            self._machine = machine.target.create_target_machine(
+                cpu=llvm.get_host_cpu_name(), features=machine.features, opt=level, jit=True
             )
             module = llvm.parse_assembly(text)
             module.verify()
-            self._machine, self._module = machine, module
-            self._text = str(module)
-            self._engine = llvm.create_mcjit_compiler(module, machine)
+            self.ir = str(module)
+            self._engine = llvm.create_mcjit_compiler(module, self._machine)
             self._engine.finalize_object()
             self.addresses = {name: self._engine.get_function_address(name) for name in names}
 
     @property
-    def ir(self) -> str:
-        return self._text
-
-    @property
     def asm(self) -> str:
-        llvm = host()["llvm"]
-        with _lock:
-            return str(self._machine.emit_assembly(llvm.parse_assembly(self._text)))
+        with lock:
+            return str(self._machine.emit_assembly(host().llvm.parse_assembly(self.ir)))
 
-    def function(self, name: str, *kinds: Any) -> Any:
+    def function(self, name: str, *kinds: type) -> Callable[..., None]:
         """The function as a Python callable; it runs without the interpreter lock."""
         return ctypes.CFUNCTYPE(None, *kinds)(self.addresses[name])
 
 
-def aligned(count: int) -> Any:
-    """A NumPy array of so many zeros, on a 64-byte boundary."""
+def aligned(count: int) -> Array:
+    """A NumPy array of `count` zeros, on a 64-byte boundary."""
     import numpy as np
 
     raw = np.zeros(count + 8)

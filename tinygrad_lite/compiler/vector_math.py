@@ -2,16 +2,17 @@
 
 LLVM's own exp, log, sin of a vector call the C library once per lane. Written once for any width; `c` is
 the `Code` that emits instructions, values are names of LLVM registers. Polynomials: exp's was fitted
-by Chebyshev interpolation of (exp(r) - 1 - r) / r^2 on |r| <= ln(2)/2 (error 3e-19); those of log, sin
-and cos are FDLIBM's (Sun Microsystems 1993).
+by Chebyshev interpolation of (exp(r) - 1 - r) / r^2 on |r| <= ln(2)/2 (error 3e-19); those of log, sin,
+cos and of erf near 0 are FDLIBM's (Sun Microsystems 1993), those of erf beyond are W. J. Cody's (1969).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .emit import Code
+    from .code import Code
 
 _EXP = [float.fromhex(h) for h in (
     "0x1.0000000000000p-1", "0x1.5555555555557p-3", "0x1.5555555555556p-5", "0x1.1111111110036p-7",
@@ -29,6 +30,22 @@ _SIN = [
 _COS = [
     4.16666666666666019037e-02, -1.38888888888741095749e-03, 2.48015872894767294178e-05,
     -2.75573143513906633035e-07, 2.08757232129817482790e-09, -1.13596475577881948265e-11,
+]  # fmt: skip
+_ERF_TOP = [
+    1.28379167095512558561e-01, -3.25042107247001499370e-01, -2.84817495755985104766e-02,
+    -5.77027029648944159157e-03, -2.37630166566501626084e-05,
+]  # fmt: skip
+_ERF_BOTTOM = [
+    1.0, 3.97917223959155352819e-01, 6.50222499887672944485e-02, 5.08130628187576562776e-03,
+    1.32494738004321644526e-04, -3.96022827877536812320e-06,
+]  # fmt: skip
+_ERFC_TOP = [
+    1230.33935479799725, 2051.07837782607147, 1712.04761263407058, 881.952221241769090, 298.635138197400131,
+    66.1191906371416295, 8.88314979438837594, 0.564188496988670089, 2.15311535474403846e-08,
+]  # fmt: skip
+_ERFC_BOTTOM = [
+    1230.33935480374942, 3439.36767414372164, 4362.61909014324716, 3290.79923573345963, 1621.38957456669019,
+    537.181101862009858, 117.693950891312499, 15.7449261107098347, 1.0,
 ]  # fmt: skip
 _LN2_HI, _LN2_LO = float.fromhex("0x1.62e42fefa39efp-1"), float.fromhex("0x1.abc9e3b39803fp-56")
 _LN2_SHORT, _LN2_REST = 6.93147180369123816490e-01, 1.90821492927058770002e-10  # k * short is exact
@@ -55,12 +72,14 @@ def _horner(c: Code, x: str, coefficients: list[float]) -> str:
     return total
 
 
-def _reduced(c: Code, x: str) -> tuple[str, str, str]:
-    """x = k ln 2 + r with |r| <= ln(2)/2: r, k as a number, k as an integer."""
+def _reduced(c: Code, x: str) -> tuple[str, str, str, Callable[[], str]]:
+    """x = k ln 2 + r with |r| <= ln(2)/2: r, k as a number, k as an integer, and how to find what r lost."""
     shifted = c.fma(x, c.number(1.4426950408889634), c.number(_ROUND))
     k = c.sub(shifted, c.number(_ROUND))
-    r = c.fma(k, c.number(-_LN2_LO), c.fma(k, c.number(-_LN2_HI), x))
-    return r, k, c.integer("sub", c.bits(shifted), _ROUND_BITS)
+    inner = c.fma(k, c.number(-_LN2_HI), x)
+    r = c.fma(k, c.number(-_LN2_LO), inner)
+    whole = c.integer("sub", c.bits(shifted), _ROUND_BITS)
+    return r, k, whole, lambda: c.fma(k, c.number(-_LN2_LO), c.sub(inner, r))
 
 
 def _power_of_two(c: Code, k: str) -> str:
@@ -71,26 +90,54 @@ def _power_of_two(c: Code, k: str) -> str:
 def exp(c: Code, x: str) -> str:
     x = c.select(c.compare("olt", x, c.number(-746.0)), c.number(-746.0), x)
     x = c.select(c.compare("ogt", x, c.number(710.0)), c.number(710.0), x)
-    r, _, k = _reduced(c, x)
+    r, _, k, _ = _reduced(c, x)
     y = c.fma(c.mul(r, r), polynomial(c, r, _EXP), r)
     y = c.add(y, c.number(1.0))
     half = c.integer("ashr", k, 1)  # 2^1024 and 2^-1074 are not normal numbers, their halves are
     return c.mul(c.mul(y, _power_of_two(c, half)), _power_of_two(c, c.integers("sub", k, half)))
 
 
+def exp2(c: Code, x: str) -> str:
+    x = c.select(c.compare("olt", x, c.number(-1076.0)), c.number(-1076.0), x)
+    x = c.select(c.compare("ogt", x, c.number(1024.0)), c.number(1024.0), x)
+    shifted = c.add(x, c.number(_ROUND))
+    r = c.mul(c.sub(x, c.sub(shifted, c.number(_ROUND))), c.number(0.6931471805599453))
+    k = c.integer("sub", c.bits(shifted), _ROUND_BITS)
+    y = c.add(c.fma(c.mul(r, r), polynomial(c, r, _EXP), r), c.number(1.0))
+    half = c.integer("ashr", k, 1)
+    return c.mul(c.mul(y, _power_of_two(c, half)), _power_of_two(c, c.integers("sub", k, half)))
+
+
+def exp_difference(c: Code, a: str, b: str) -> str:
+    """exp(a - b) and its change by what rounding took of a - b (Knuth 1969)."""
+    d = c.sub(a, b)
+    e, back = exp(c, d), c.sub(d, a)
+    lost = c.sub(c.sub(a, c.sub(d, back)), c.add(b, back))
+    known = c.both(  # infinities lose nothing
+        c.compare("oeq", c.sub(lost, lost), c.number(0.0)), c.compare("olt", e, c.number(float("inf")))
+    )
+    return c.select(known, c.fma(e, lost, e), e)
+
+
+def _plus_expm1(c: Code, start: str, r: str, lost: str) -> str:
+    """start + expm1(r + lost) for |r| <= ln(2)/2, rounded little more than once. start: 0 or larger than r."""
+    high = c.add(start, r)
+    rest = c.add(lost, c.sub(r, c.sub(high, start)))
+    return c.add(high, c.fma(c.mul(r, r), polynomial(c, r, _EXP), rest))
+
+
 def expm1(c: Code, x: str) -> str:
     low = c.select(c.compare("olt", x, c.number(-40.0)), c.number(-40.0), x)
     bounded = c.select(c.compare("ogt", low, c.number(710.0)), c.number(710.0), low)
-    r, k_number, k = _reduced(c, bounded)
-    p = c.fma(c.mul(r, r), polynomial(c, r, _EXP), r)  # expm1(r)
-    # 2^k (p + (1 - 2^-k)): nothing cancels, and 2^k alone might overflow
+    r, k_number, k, lost = _reduced(c, bounded)
+    # 2^k (expm1(r) + (1 - 2^-k)): nothing cancels, and 2^k alone might overflow
     least = c.select(c.compare("ogt", k_number, c.number(60.0)), c.whole(60), k)
     inverse = c.select(
         c.compare("ogt", k_number, c.number(60.0)),
         c.number(0.0),
         _power_of_two(c, c.integers("sub", c.whole(0), least)),
     )
-    sum_ = c.add(p, c.sub(c.number(1.0), inverse))
+    sum_ = _plus_expm1(c, c.sub(c.number(1.0), inverse), r, lost())
     half = c.integer("ashr", k, 1)
     result = c.mul(c.mul(sum_, _power_of_two(c, half)), _power_of_two(c, c.integers("sub", k, half)))
     return c.select(c.compare("olt", c.absolute(x), c.number(1e-300)), x, result)  # keeps -0.0
@@ -130,6 +177,15 @@ def log(c: Code, x: str) -> str:
     return _log_edges(c, x, x, result)
 
 
+def log2(c: Code, x: str) -> str:
+    """k + log(m) / ln 2 for x = 2^k m: exact for powers of two."""
+    tiny = c.compare("olt", x, c.number(2.2250738585072014e-308))
+    m, k = _mantissa(c, c.select(tiny, c.mul(x, c.number(2.0**54)), x))
+    k_number = c.sub(_to_number(c, k), c.select(tiny, c.number(54.0), c.number(0.0)))
+    natural = _log_of(c, c.sub(m, c.number(1.0)), c.number(0.0), None)
+    return _log_edges(c, x, x, c.fma(natural, c.number(1.4426950408889634), k_number))
+
+
 def log1p(c: Code, x: str) -> str:
     u = c.add(c.number(1.0), x)
     m, k = _mantissa(c, u)
@@ -158,10 +214,9 @@ def tanh(c: Code, x: str) -> str:
     """t / (t + 2) with t = expm1(2 |x|), whose parts need no care for their extremes below 2 * 22."""
     size = c.absolute(x)
     bounded = c.select(c.compare("ogt", size, c.number(22.0)), c.number(22.0), size)
-    r, _, k = _reduced(c, c.add(bounded, bounded))
-    p = c.fma(c.mul(r, r), polynomial(c, r, _EXP), r)
-    power = _power_of_two(c, k)
-    t = c.fma(power, p, c.sub(power, c.number(1.0)))
+    r, _, k, lost = _reduced(c, c.add(bounded, bounded))
+    start = c.sub(c.number(1.0), _power_of_two(c, c.integers("sub", c.whole(0), k)))
+    t = c.mul(_power_of_two(c, k), _plus_expm1(c, start, r, lost()))
     return c.copysign(c.div(t, c.add(t, c.number(2.0))), x)
 
 
@@ -176,7 +231,20 @@ def softplus(c: Code, x: str) -> str:
     return c.add(positive, log1p(c, exp(c, c.negative(c.absolute(x)))))
 
 
-LARGEST_ANGLE = 1e5  # beyond, three parts of pi/2 do not suffice: the C library reduces
+def erf(c: Code, x: str) -> str:
+    """Near 0 x + x P(x^2) / Q(x^2), beyond 1 - exp(-x^2) P(x) / Q(x), from 6 on 1: one division for both."""
+    size = c.absolute(x)
+    size = c.select(c.compare("ogt", size, c.number(6.0)), c.number(6.0), size)
+    square = c.mul(size, size)
+    near = c.compare("olt", size, c.number(0.84375))
+    top = c.select(near, polynomial(c, square, _ERF_TOP), polynomial(c, size, _ERFC_TOP))
+    bottom = c.select(near, polynomial(c, square, _ERF_BOTTOM), polynomial(c, size, _ERFC_BOTTOM))
+    ratio = c.div(top, bottom)
+    beyond = c.fma(c.negative(exp(c, c.negative(square))), ratio, c.number(1.0))
+    return c.copysign(c.select(near, c.fma(size, ratio, size), beyond), x)
+
+
+_LARGEST_ANGLE = 1e5  # beyond, three parts of pi/2 do not suffice: the C library reduces
 
 
 def _quadrant(c: Code, x: str) -> tuple[str, str]:
@@ -205,8 +273,15 @@ def _sin_or_cos(c: Code, x: str, turn: int) -> str:
 
 def sin(c: Code, x: str) -> str:
     result = _sin_or_cos(c, x, 0)
-    return c.select(c.compare("oeq", x, c.number(0.0)), x, result)  # keeps -0.0
+    return _unless_far(c, "sin", x, c.select(c.compare("oeq", x, c.number(0.0)), x, result))  # keeps -0.0
 
 
 def cos(c: Code, x: str) -> str:
-    return _sin_or_cos(c, x, 1)
+    return _unless_far(c, "cos", x, _sin_or_cos(c, x, 1))
+
+
+def _unless_far(c: Code, name: str, x: str, near: str) -> str:
+    """near, but in lanes beyond the largest angle what the C library gives."""
+    far = c.compare("ogt", c.absolute(x), c.number(_LARGEST_ANGLE))
+    exact = c.choose(c.in_any_lane(far), lambda: c.per_lane(name, x), near)
+    return c.select(far, exact, near)  # lane by lane: a result does not depend on its neighbours

@@ -15,6 +15,7 @@ from ..parts import names
 if TYPE_CHECKING:
     from .dot import Drawing
     from .fold import Fold
+    from .picture import Picture
 
 __all__ = ["draw_dot"]
 
@@ -58,15 +59,7 @@ def draw_dot(
     ImportError
         Without the graphviz package.
     """
-    from .fold import part_of, parts_to_draw
-    from .labels import cells
-    from .layout import arranged
-    from .sketch import sketched
-
-    parts = parts_to_draw(root, fold, rankdir, limit, "draw_dot", "draw")
-    known = names(part_of(parts))
-    named = sketched(parts, expand, edges).named({part.key: cells(part, known) for part in parts})
-    picture = arranged(named, rankdir)
+    picture = _picture(root, rankdir, fold, expand, edges, limit)
     try:
         import graphviz  # noqa: F401
     except ImportError:
@@ -74,3 +67,14 @@ def draw_dot(
     from .dot import Drawing
 
     return Drawing(picture, format)
+
+
+def _picture(root: Value, rankdir: str, fold: Fold, expand: bool, edges: bool, limit: int) -> Picture:
+    from .fold import part_of, parts_to_draw
+    from .labels import cells
+    from .layout import arranged
+    from .sketch import sketched
+
+    parts = parts_to_draw(root, fold, rankdir, limit, "draw_dot", "draw")
+    known = names(part_of(parts))
+    return arranged(sketched(parts, expand, edges).named({part.key: cells(part, known) for part in parts}), rankdir)

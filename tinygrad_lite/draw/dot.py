@@ -97,8 +97,10 @@ def _table(rows: list[list[str]], padding: int) -> str:
 
 def _cell(cell: Cell, ink: str) -> str:
     """The cell's text in an HTML-like label; ink: the colour around it."""
-    text = _escaped(cell.text) if TEXTS[cell.role] == ink else _font(cell.text, TEXTS[cell.role])
-    return f"<b>{text}</b>" if cell.role == "title" else text
+    texts = [
+        _escaped(one.text) if TEXTS[one.role] == ink else _font(one.text, TEXTS[one.role]) for one in (cell, *cell.more)
+    ]
+    return f"<b>{texts[0]}</b>" if cell.role == "title" else " · ".join(texts)
 
 
 def _font(text: str, colour: str) -> str:

@@ -17,12 +17,11 @@ from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement
 
 from ..engine import Value
-from ..notation import one_line
 from .fold import Fold, parts_to_draw
 from .layout import arranged, layout, text_width
 from .lesson import Frame, Lesson
 from .picture import ARROW, HEADINGS, INK, PHASES, PLATE, Cell, Picture
-from .svg import document, drawn, image, outline_of
+from .svg import document, drawn, image, outline_of, write
 
 SECONDS = 1.5  # a frame of the animated picture is shown
 
@@ -212,17 +211,15 @@ def _boxes(
 def _animate_texts(group: Element, clock: _Clock, shown: dict[int, tuple[Cell, ...]]) -> None:
     """An element for each text that a box shows at some time. shown: its cells, by the frames where they change."""
     for i, place in enumerate(group.findall("text")):
-        states: dict[str, dict[int, str]] = {}
+        states: dict[Cell, dict[int, str]] = {}
         for t, cells in shown.items():
             for state in states.values():
                 state[t] = "0"
-            states.setdefault(one_line(cells[i].text), {0: "0"})[t] = "1"
+            states.setdefault(cells[i], {0: "0"})[t] = "1"
         group.remove(place)
-        for text, state in states.items():
-            if text:
-                element = SubElement(group, "text", place.attrib)
-                element.text = text
-                clock.animate(element, "opacity", state)
+        for cell, state in states.items():
+            if cell.text:
+                clock.animate(write(SubElement(group, "text", place.attrib), cell), "opacity", state)
 
 
 def _captions(frames: Sequence[Frame], clock: _Clock, width: float) -> Element:

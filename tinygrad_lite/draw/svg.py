@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from itertools import pairwise
 from xml.etree import ElementTree
-from xml.etree.ElementTree import Element
+from xml.etree.ElementTree import Element, SubElement
 
 from ..notation import NOT_XML, one_line
 from .layout import CARD, HEAD, LINE, Rectangle, Route, cell_widths, layout, turned
@@ -61,8 +61,17 @@ def _group(kind: str, *elements: Element, **data: str) -> Element:
 def _text(cell: Cell, x: float, y: float) -> Element:
     """The cell's text with its middle at x, y; not every renderer knows `dominant-baseline`, hence 4.3."""
     weight = {"font-weight": "bold"} if cell.role == "title" else {}
-    element = Element("text", weight | {"x": px(x), "y": px(y + 4.3), "fill": TEXTS[cell.role]})
-    element.text = one_line(cell.text)
+    return write(Element("text", weight | {"x": px(x), "y": px(y + 4.3), "fill": TEXTS[cell.role]}), cell)
+
+
+def write(element: Element, cell: Cell) -> Element:
+    """Puts the cell's text into the element, which has its colour."""
+    if all(TEXTS[other.role] == TEXTS[cell.role] for other in cell.more):
+        element.text = one_line(cell.line)
+    else:
+        element.text = one_line(cell.text)
+        for other in cell.more:
+            SubElement(element, "tspan", {"fill": TEXTS[other.role]}).text = f" · {one_line(other.text)}"
     return element
 
 

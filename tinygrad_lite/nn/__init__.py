@@ -1,7 +1,7 @@
 """Neural networks of Values, and the losses that train them.
 
 layers.py   Neuron, Layer, MLP        activations.py, initialisers.py   what they are given by name
-losses.py   of one example            module.py, tensors.py             parameters: found, named, saved, loaded
+losses.py   of one example            module.py, parameters.py, tensors.py   parameters: found, named, saved, loaded
 """
 
 from .activations import ACTIVATIONS, Activation, activation_name, elu, linear, silu

@@ -88,7 +88,7 @@ class Layer(Module):
         out = self.outputs(x)
         return out[0] if len(out) == 1 else out
 
-    def tensors(self) -> dict[str, Tensor]:
+    def stacked(self) -> dict[str, Tensor]:
         return {"weight": [n.w for n in self.neurons], "bias": [n.b for n in self.neurons]}
 
     def __repr__(self) -> str:

@@ -10,8 +10,9 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from .. import expect, ops
+from .. import examples, expect, ops
 from ..engine import Number, Value
+from .tensors import mapped
 
 Numbers = Number | Sequence[Number]
 Scalar = Value | Any  # of any Value a Value, else a float: of a union of both, each use would have to ask which
@@ -74,14 +75,12 @@ def cross_entropy(zs: Iterable[Number], k: Number) -> Scalar:
     """
     zs = expect.scores("cross_entropy", zs)
     k = expect.one_class("cross_entropy", k, len(zs))
-    return ops.logsumexp(zs) - ops.pick(k, zs)
+    return ops.cross_entropy(zs, k)
 
 
 def softmax(zs: Iterable[Number]) -> list[Scalar]:
-    """exp(z) / sum of exp, for each z: positive, sums to 1, and safe where exp(z) overflows."""
-    scores = expect.scores("softmax", zs)
-    log_sum = ops.logsumexp(scores)
-    return [ops.exp(z - log_sum) for z in scores]
+    """exp(z) / sum of exp, for each z: positive, sums to 1, right to a few units in the last place at every scale."""
+    return ops.shares(expect.scores("softmax", zs))
 
 
 def l1(parameters: Iterable[Number], strength: float = 1.0) -> Scalar:
@@ -95,26 +94,37 @@ def l2(parameters: Iterable[Number], strength: float = 1.0) -> Scalar:
     return strength * ops.dot(parameters, parameters)
 
 
-def accuracy(outputs: Sequence[Any], targets: Sequence[Any]) -> float:
+def accuracy(outputs: Any, targets: Any) -> float:
     """The share of right answers, from 0 to 1.
 
     Parameters
     ----------
     outputs : one score per example, right where its sign is the target's; or a list of scores per example, right
-        where the largest is at the target's index.
-    targets : -1 or 1; or 0, 1, 2, ... ValueError for a class that has no score.
+        where the largest is at the target's index. Values or numbers, in lists, arrays, tables, tensors.
+    targets : -1 or 1; or 0, 1, 2, ... ValueError for a class that has no score. In what `fit` takes as y.
 
     >>> accuracy([0.3, -2.0], [1, 1]), accuracy([[0.1, 0.7, 0.2]], [1])
     (0.5, 1.0)
     """
-    expect.pairs("accuracy", outputs, targets, "outputs")
+    if str(getattr(outputs, "dtype", "")) == "object":  # an array of Values
+        outputs = outputs.tolist()
+    found = examples.targets(mapped(lambda z: z.data if isinstance(z, Value) else z, outputs), "outputs")
+    several = len(found) > 0 and hasattr(found[0], "__len__")
+    y = examples.targets(targets, "targets", other=several)  # a text is then a class that has no score
+    expect.pairs("accuracy", found, y, "outputs")
     right = 0
-    for output, target in zip(outputs, targets):
-        if not hasattr(output, "__len__"):
+    for output, target in zip(map(_plain, found), map(_plain, y)):
+        if not isinstance(output, (list, tuple)):
+            if not isinstance(target, (int, float)):
+                raise ValueError(f"accuracy expects the class of one score as one number, got {target!r}")
             right += (output > 0) == (target > 0)
         else:
-            numbers = [z.data if isinstance(z, Value) else z for z in output]
-            if hasattr(target, "__len__") or target not in range(len(numbers)):
-                raise ValueError(f"accuracy expects a class from 0 to {len(numbers) - 1}, got {target!r}")
-            right += numbers.index(max(numbers)) == target
-    return right / len(outputs)
+            if isinstance(target, (list, tuple)) or target not in range(len(output)):
+                raise ValueError(f"accuracy expects a class from 0 to {len(output) - 1}, got {target!r}")
+            right += output.index(max(output)) == target
+    return right / len(found)
+
+
+def _plain(row: Any) -> Any:
+    """A row of an array as a list, its number as a float."""
+    return row.tolist() if hasattr(row, "tolist") else row

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import functools
+import reprlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import repeat
-from typing import Any, TypeVar
+from typing import Any
 
+from ..copies import refuse_nameless
 from ..engine import Value, current_scope
+from ..ieee import same
 from ..ops import as_float
+from .parameters import Part, parameters, path, walk
 from .tensors import Tensor, flat, mapped, shape
 
-K = TypeVar("K")
 
+class Module(Part):
+    """A part of a network: finds the Values in its attributes, in modules below, and in whatever Python holds them.
 
-class Module:
-    """A part of a network: finds the Values in its attributes, in lists and in modules below.
+    That is in lists, dicts and the other containers of the standard library, in NumPy's arrays of objects, in
+    dataclasses, slots, plain objects and attributes of the class. Weak references are not followed, nor what a
+    function closes over. A set has the order in which its Values were made. TypeError, which names the attribute,
+    where a Value is held in another way, as by an iterator.
 
     What a module's `__call__` returns remembers that call, so that a picture can fold it.
     """
@@ -28,51 +35,43 @@ class Module:
 
     def named_modules(self) -> Iterator[tuple[str, Module]]:
         """(path, module) of this module ("") and of every module below, such as ("layers.0", Layer)."""
-        yield from _walk("", self, set(), Module)
+        for place, part in walk(self):
+            if isinstance(part, Module):
+                yield path(place), part
 
     def named_values(self) -> Iterator[tuple[str, Value]]:
         """(path, Value) of every Value in here, also of one that was computed and kept, and of one found twice."""
-        yield from _walk("", self, set(), Value)
+        for place, part in walk(self):
+            if isinstance(part, Value):
+                yield path(place), part
 
     def named_parameters(self) -> Iterator[tuple[str, Value]]:
         """(path, Value) of every parameter, such as ("layers.0.neurons.3.w.1", Value); each Value once.
 
         A parameter is a leaf: a Value that was computed, like an output that a module keeps, is none.
         """
-        seen: set[Value] = set()
-        for name, value in _walk("", self, set(), Value):
-            if value.op is None and value not in seen:
-                seen.add(value)
-                yield name, value
+        for value, place in parameters(self).items():
+            yield path(place), value
 
     def parameters(self) -> list[Value]:
         """Every parameter once, in the order of the attributes."""
-        return [value for _, value in self.named_parameters()]
+        return list(parameters(self))
 
     def zero_grad(self) -> None:
         """Forget the gradients, as before every backward pass of a training step."""
         for p in self.parameters():
             p.zero_grad()
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Parameters as PyTorch names and shapes them: name -> a Value, or nested lists of Values."""
-        found: dict[str, Tensor] = {}
-        for name, attribute in vars(self).items():
-            for path, part in _modules_and_tensors(name, attribute):
-                if isinstance(part, Module):
-                    found |= {f"{path}.{inner}": tensor for inner, tensor in part.tensors().items()}
-                else:
-                    found[path] = part
-        return found
-
     def state_dict(self) -> dict[str, Any]:
         """The numbers in `tensors()`: {"layers.0.weight": nout lists of nin floats, "layers.0.bias": ...}"""
-        return {name: mapped(lambda v: v.data, tensor) for name, tensor in self.tensors().items()}
+        return {name: mapped(lambda v: v.data, tensor) for name, tensor in self._all_tensors().items()}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Loads the numbers of a `state_dict`. ValueError, and nothing changed, where names or shapes
         differ; TypeError where something is not a number."""
-        tensors = self.tensors()
+        if not isinstance(state, Mapping):
+            raise TypeError(f"load_state_dict expects a dict as of state_dict(), got {reprlib.repr(state)}")
+        tensors = self._all_tensors()
         missing, unknown = tensors.keys() - state.keys(), state.keys() - tensors.keys()
         if missing or unknown:
             raise ValueError(
@@ -80,19 +79,33 @@ class Module:
                 + (f"; missing: {_names(missing)}" if missing else "")
                 + (f"; unknown: {_names(unknown)}" if unknown else "")
             )
-        values: list[Value] = []
-        numbers: list[float] = []
+        numbers: dict[Value, float] = {}
         for name, tensor in tensors.items():
-            expected, got = shape(tensor), shape(state[name])
-            if expected != got:
-                raise ValueError(f"{name} has shape {expected} in this model, got shape {got}")
-            values += flat(tensor)
-            numbers += map(as_float, flat(state[name]))
+            for value, number in zip(flat(tensor), _numbers(name, state[name], shape(tensor))):
+                if not same(numbers.setdefault(value, number), number):
+                    raise ValueError(
+                        f"{name} holds a Value that this model has in another place as well: the state has "
+                        f"{numbers[value]:g} for it, and {number:g}"
+                    )
         # one call into C, so that Ctrl-C cannot fall between two parameters
-        deque(map(setattr, values, repeat("data"), numbers), maxlen=0)
+        deque(map(setattr, numbers.keys(), repeat("data"), numbers.values()), maxlen=0)
+
+    def _all_tensors(self) -> dict[str, Tensor]:
+        """`tensors()`; ValueError where a class that has its own leaves out a parameter."""
+        found = self.tensors()
+        if type(self).tensors is not Part.tensors:
+            listed = set(flat(list(found.values())))
+            for p, place in parameters(self).items():
+                if p not in listed:
+                    raise ValueError(f"{type(self).__name__}.tensors() leaves out {path(place)}: add it")
+        return found
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        refuse_nameless(self)
+        return super().__reduce_ex__(protocol)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({len(self.parameters())} parameters)"
+        return f"{type(self).__name__}({len(parameters(self, checked=False))} parameters)"
 
 
 def _remembered(call: Callable[..., Any]) -> Callable[..., Any]:
@@ -113,41 +126,16 @@ def _remembered(call: Callable[..., Any]) -> Callable[..., Any]:
     return remembered
 
 
-def _walk(path: str, part: object, entered: set[int], kind: type[K]) -> Iterator[tuple[str, K]]:
-    """Depth first, each module once: (path, part) of every part of this kind."""
-    if isinstance(part, Module):
-        if id(part) in entered:
-            return
-        entered.add(id(part))
-    if isinstance(part, kind):
-        yield path, part
-    if isinstance(part, Value):  # the usual case, spared the questions below
-        return
-    inside: Iterable[tuple[object, object]] = ()
-    if isinstance(part, Module):
-        inside = vars(part).items()
-    elif isinstance(part, dict):
-        inside = part.items()
-    elif isinstance(part, (list, tuple)):
-        inside = enumerate(part)
-    for name, inner in inside:
-        yield from _walk(f"{path}.{name}" if path else str(name), inner, entered, kind)
+def _numbers(name: str, given: Any, expected: tuple[int, ...]) -> list[float]:
+    """The numbers of one tensor of a state, row after row; an error that names it where its shape is another."""
+    try:
+        got = shape(given)
+        if got != expected:
+            raise ValueError(f"{name} has shape {expected} in this model, got shape {got}")
+        return list(map(as_float, flat(given)))
+    except (TypeError, OverflowError) as error:
+        raise type(error)(f"{name}: {error}") from None
 
 
-def _modules_and_tensors(path: str, part: object) -> Iterator[tuple[str, Any]]:
-    if isinstance(part, Module) or _is_tensor(part):
-        yield path, part
-    elif isinstance(part, (list, tuple, dict)):
-        for name, inner in part.items() if isinstance(part, dict) else enumerate(part):
-            yield from _modules_and_tensors(f"{path}.{name}", inner)
-
-
-def _is_tensor(part: object) -> bool:
-    """Whether part is a parameter, or a list of them or of rows of one length, all the way down."""
-    if isinstance(part, Value):
-        return part.op is None
-    return isinstance(part, (list, tuple)) and all(map(_is_tensor, part)) and len(set(map(shape, part))) == 1
-
-
-def _names(names: Iterable[str]) -> str:
-    return ", ".join(sorted(names)) or "nothing"
+def _names(names: Iterable[object]) -> str:
+    return ", ".join(sorted(map(str, names))) or "nothing"

@@ -28,11 +28,13 @@ def flat(tensor: object) -> Iterator[Any]:
     """
     if hasattr(tensor, "tolist"):
         tensor = tensor.tolist()
-    if isinstance(tensor, (list, tuple)):
+    if not isinstance(tensor, (list, tuple)):
+        yield tensor
+    elif any(issubclass(kind, (list, tuple)) or hasattr(kind, "tolist") for kind in set(map(type, tensor))):
         for part in tensor:
             yield from flat(part)
     else:
-        yield tensor
+        yield from tensor
 
 
 def mapped(f: Callable[[Any], object], tensor: object) -> object:

@@ -35,7 +35,7 @@ class SGD(Optimizer):
         self.momentum = expect.not_negative("momentum", momentum)
         self.dampening = expect.number("dampening", dampening)
         self.weight_decay = expect.not_negative("weight_decay", weight_decay)
-        self.nesterov = nesterov
+        self.nesterov = bool(nesterov)
         self.average_gradients = expect.whole("average_gradients", average_gradients, of="steps")
         if nesterov and (self.momentum == 0.0 or self.dampening != 0.0):
             raise ValueError("nesterov needs a momentum above 0 and no dampening")
@@ -72,7 +72,7 @@ class Adagrad(Optimizer):
         self, params: Iterable[Value], lr: float = 0.01, weight_decay: float = 0.0, eps: float = 1e-10
     ) -> None:
         self.weight_decay = expect.not_negative("weight_decay", weight_decay)
-        self.eps = expect.not_negative("eps", eps)
+        self.eps = expect.positive("eps", eps)
         super().__init__(params, lr)
 
     def update(self, p: Number, g: Number, lr: Number, t: Number, *state: Number) -> tuple[Number, ...]:
@@ -98,7 +98,7 @@ class RMSprop(Optimizer):
         weight_decay: float = 0.0, momentum: float = 0.0, centered: bool = False,
     ) -> None:  # fmt: skip
         self.alpha = expect.below_one("alpha", alpha)
-        self.eps = expect.not_negative("eps", eps)
+        self.eps = expect.positive("eps", eps)
         self.weight_decay = expect.not_negative("weight_decay", weight_decay)
         self.momentum = expect.not_negative("momentum", momentum)
         self.centered = centered
@@ -138,7 +138,7 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:  # fmt: skip
         self.beta1, self.beta2 = [expect.below_one(f"betas[{i}]", beta) for i, beta in enumerate(betas)]
-        self.eps = expect.not_negative("eps", eps)
+        self.eps = expect.positive("eps", eps)  # 0 / 0 where every gradient has been 0
         self.weight_decay = expect.not_negative("weight_decay", weight_decay)
         super().__init__(params, lr)
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import operator
+import reprlib
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, MutableSequence, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from .. import expect
@@ -53,16 +56,82 @@ def check_results(
             )
 
 
-def check_state(opt: Optimizer, state: dict[str, Any]) -> tuple[float, int, list[tuple[float, ...]]]:
-    """lr, t and the numbers of a `state_dict`; ValueError where it is not one of such an optimiser."""
-    got = [len(s) for s in state["state"]]
+def check_updates(name: str, results: MutableSequence[Any], state_size: int) -> None:
+    """An error unless each is what an `update` must return: the parameter and its state, as real numbers."""
+    try:
+        if set(map(len, results)) == {1 + state_size} and set(map(type, chain.from_iterable(results))) == {float}:
+            return
+    except TypeError:
+        pass
+    what = f"{name}.update must return a tuple of the parameter and {state_size} numbers of state (state_size)"
+    for i, result in enumerate(results):
+        if not isinstance(result, (tuple, list)):
+            write = ": write return (p,), with the comma" if not state_size else ""
+            raise TypeError(f"{what}, got {result!r}{write}")
+        if len(result) != 1 + state_size:
+            raise ValueError(f"{what}, got {len(result)} numbers")
+        for x in result:
+            if hasattr(x, "local_grads"):
+                raise TypeError(f"{what}, got {x!r}: compute them from the arguments alone")
+        results[i] = tuple([expect.number(f"what {name}.update returns", x) for x in result])
+
+
+def check_skips(opt: Optimizer, state: Mapping[str, Any]) -> list[int]:
+    """The skips of a `state_dict`, which has them only where there were any."""
+    n = len(opt.params)
+    skips = [expect.whole("skips", k, least=0) for k in expect.listed("skips", state.get("skips", [0] * n))]
+    if len(skips) != n:
+        raise ValueError(f"the optimiser has {n} parameters, got skips of {len(skips)}")
+    return skips
+
+
+def check_state(opt: Optimizer, state: Mapping[str, Any]) -> tuple[float, int, list[tuple[float, ...]]]:
+    """lr, t and the numbers of a `state_dict`; an error where it is not one of such an optimiser."""
+    if not isinstance(state, Mapping):
+        raise TypeError(f"load_state_dict expects a dict as of state_dict(), got {reprlib.repr(state)}")
+    if missing := [name for name in ("lr", "t", "state") if name not in state]:
+        raise ValueError(f"an optimiser's state is a dict with lr, t and state; missing: {', '.join(missing)}")
+    rows = [_row(i, row) for i, row in enumerate(_listed("state", state["state"]))]
+    got = list(map(len, rows))
     if got != [opt.state_size] * len(opt.params):
         raise ValueError(
             f"{type(opt).__name__} keeps {opt.state_size} numbers for each of {len(opt.params)} parameters, got a "
             f"state for {len(got)} parameters with {sorted(set(got))} numbers each"
         )
-    numbers = [tuple([expect.number("state", x) for x in s]) for s in state["state"]]
-    return expect.learning_rate(state["lr"]), int(state["t"]), numbers
+    return expect.learning_rate(_no_bool("lr", state["lr"])), _steps(state["t"]), rows
+
+
+def _row(i: int, given: Any) -> tuple[float, ...]:
+    """The numbers that a state keeps for parameter i."""
+    name = f"state[{i}]"
+    row = tuple([expect.number(name, _no_bool(name, x)) for x in _listed(name, given)])
+    if not all(map(math.isfinite, row)):
+        raise ValueError(f"{name} must hold finite numbers, got {list(row)}")
+    return row
+
+
+def _steps(t: Any) -> int:
+    """The number of steps made: of any whole kind, such as an array's of one number."""
+    _no_bool("t", t)
+    try:
+        steps = operator.index(t)
+    except TypeError:
+        steps = -1
+    if steps < 0:
+        raise ValueError(f"t must be a whole number of steps, at least 0, got {reprlib.repr(t)}")
+    return steps
+
+
+def _listed(name: str, given: Any) -> list[Any]:
+    if isinstance(given, (str, bytes, Mapping)) or not hasattr(given, "__len__") or getattr(given, "shape", None) == ():
+        raise TypeError(f"{name} must be a list, got {reprlib.repr(given)}")
+    return list(given)
+
+
+def _no_bool(name: str, x: Any) -> Any:
+    if isinstance(x, bool) or getattr(getattr(x, "dtype", None), "kind", "") == "b":
+        raise TypeError(f"{name} must be a number, got {x!r}")
+    return x
 
 
 def assign(owners: Iterable[object], names: Iterable[str], values: Iterable[object]) -> None:

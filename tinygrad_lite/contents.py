@@ -1,0 +1,135 @@
+"""What an object holds: its entries in order, its attributes by name, and whatever can be reached from it."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import types
+import weakref
+from collections import UserDict, UserList, deque
+from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Sequence, ValuesView
+from contextlib import suppress
+from functools import lru_cache
+from typing import Any
+
+CODE = frozenset({types.FunctionType, classmethod, property, staticmethod})
+# Numbers, texts and code hold no parameters, and a weak reference does not hold what it refers to.
+ATOMS = frozenset({
+    str, int, float, bool, complex, bytes, bytearray, range, slice, memoryview, type(None), type(...), type,
+    types.BuiltinFunctionType, types.CodeType, types.FrameType, types.ModuleType, types.TracebackType, *CODE,
+    weakref.CallableProxyType, weakref.ProxyType, weakref.ReferenceType,
+    weakref.WeakKeyDictionary, weakref.WeakMethod, weakref.WeakSet, weakref.WeakValueDictionary,
+})  # fmt: skip
+_PACKAGE = __name__.partition(".")[0]
+
+
+def is_own(kind: type) -> bool:
+    """Is it a class of this package, or made from one?"""
+    return any(base.__module__.partition(".")[0] == _PACKAGE for base in kind.__mro__)
+
+
+def entries(part: Any) -> Sequence[Any] | None:
+    """The entries of a list, or of what is like one and has an order; None of everything else.
+
+    >>> entries(deque([1, 2])), entries({"a": 3}.values()), entries("text")
+    (deque([1, 2]), [3], None)
+    """
+    kind: Any = type(part)
+    if issubclass(kind, (list, tuple, deque)):
+        return part  # type: ignore[no-any-return]
+    if issubclass(kind, UserList):
+        return part.data  # type: ignore[no-any-return]
+    numpy = sys.modules.get("numpy")
+    if numpy and issubclass(kind, (numpy.ndarray, numpy.void)) and part.dtype.hasobject:
+        return list(part) if getattr(part, "ndim", 0) else [part.item()]
+    return list(part) if issubclass(kind, (KeysView, ValuesView, ItemsView)) else None
+
+
+def items(part: Any) -> Iterable[tuple[Any, Any]]:
+    """(key, value) of a dict, or of what is like one; nothing of everything else."""
+    kind: Any = type(part)
+    if issubclass(kind, (dict, types.MappingProxyType)):
+        return part.items()  # type: ignore[no-any-return]
+    return part.data.items() if issubclass(kind, UserDict) else ()
+
+
+def attributes(part: Any) -> list[tuple[str, Any]]:
+    """(name, value) of each attribute that the object itself has, also in `__slots__`; not of its class."""
+    kind: Any = type(part)
+    if kind is types.MethodType:
+        return [("__self__", part.__self__)]
+    found = list(getattr(part, "__dict__", {}).items())
+    if issubclass(kind, (UserDict, UserList)):
+        found = [(name, value) for name, value in found if name != "data"]
+    for name, slot in _slots(kind):
+        with suppress(AttributeError):  # not set
+            found.append((name, slot.__get__(part, kind)))
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _slots(kind: type) -> tuple[tuple[str, types.MemberDescriptorType], ...]:
+    """The slots of a class and of its bases, theirs first."""
+    bases = [vars(base) for base in reversed(kind.__mro__)]
+    return tuple([(name, x) for base in bases for name, x in base.items() if isinstance(x, types.MemberDescriptorType)])
+
+
+def class_attributes(part: Any, without: Iterable[str]) -> Iterator[tuple[str, Any]]:
+    """(name, value) of those attributes of an object's class that may hold something and are not hidden by these."""
+    seen = set(without)
+    for base in type(part).__mro__:
+        root = base.__module__.partition(".")[0]
+        if root != _PACKAGE and root not in sys.stdlib_module_names:
+            for name, value in vars(base).items():
+                kind = type(value)
+                if kind in ATOMS or name in seen or name.startswith("__") or hasattr(kind, "__get__"):
+                    continue
+                seen.add(name)
+                yield name, value
+
+
+def unnamed(part: Any) -> list[Any]:
+    """What an object holds otherwise: the keys of a dict, what an iterator or a queue written in C goes through."""
+    named = [part, type(part), getattr(part, "__dict__", None), *(entries(part) or ())]
+    named += [value for _, value in (*items(part), *attributes(part))]
+    known = set(map(id, named))
+    return [x for x in gc.get_referents(part) if type(x) not in ATOMS and id(x) not in known]
+
+
+def reached(
+    start: Iterable[Any], skip: Callable[[type], bool], end: Callable[[type], bool], most: int = 100_000
+) -> Iterator[Any]:
+    """Every object that can be reached from these, each once, the nearest first; not through modules, classes and weak
+    references. From a function: what it closes over, its defaults, and the globals that it names.
+
+    Parameters
+    ----------
+    skip : of which classes objects are left out.
+    end : of which classes objects are given, and not what they hold.
+    most : how many objects are looked at, where something holds half of the interpreter.
+    """
+    seen: dict[int, Any] = {}
+    queue = deque(start)
+    while queue and len(seen) < most:
+        part = queue.popleft()
+        kind: Any = type(part)
+        if id(part) in seen or issubclass(kind, type) or (kind in ATOMS and kind not in CODE) or skip(kind):
+            continue
+        seen[id(part)] = part
+        yield part
+        if kind is types.FunctionType:
+            queue.extend(_used(part))
+        elif not end(kind):
+            queue.extend(gc.get_referents(part))
+
+
+def _used(function: types.FunctionType) -> Iterator[Any]:
+    """What a function closes over, its defaults and attributes, and the globals that its code names."""
+    for cell in function.__closure__ or ():
+        with suppress(ValueError):  # not set yet
+            yield cell.cell_contents
+    yield from (function.__defaults__, function.__kwdefaults__, vars(function))
+    codes = [function.__code__]
+    for code in codes:  # and of the functions inside it
+        codes += [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
+        yield from [function.__globals__[name] for name in code.co_names if name in function.__globals__]
