@@ -47,7 +47,7 @@ def refused(check, x):
             "x must be a finite number of at least 0",
         ),
         (expect.learning_rate, [0, 0.1], [-0.1, math.inf, math.nan], "lr must be a finite number of at least 0"),
-        (expect.below_one, [0, 0.5, 1 - 2**-53], [-5e-324, 1, math.nan], "x must be at least 0 and below 1"),
+        (expect.below_one, [0, 0.5, 1 - 2**-53], [-5e-324, 1, 1.5, math.nan], "x must be at least 0 and below 1"),
     ],
 )
 def test_a_number_has_to_lie_within_its_bounds(check, allowed, not_allowed, message):
