@@ -1,9 +1,14 @@
-"""Two speeds, what a new operation lacks, and which tests stay together side by side (`pytest -n 2 --dist loadgroup`)."""
+"""Two speeds; what a new operation lacks; which tests stay together side by side (`pytest -n 2 --dist loadgroup`)."""
+
+from random import Random
 
 import pytest
 
 # file -> the parameter whose tests share their work, or None for the whole file
-TOGETHER = {"test_oracle": "op", "test_course": "run", "browser/test_notebooks": None, "browser/test_player": None}
+TOGETHER = {
+    "test_oracle": "op", "test_course": "run",
+    "browser/test_notebooks": None, "browser/test_outputs": None, "browser/test_player": None,
+}  # fmt: skip
 
 
 def pytest_addoption(parser):
@@ -14,6 +19,7 @@ def pytest_configure(config):
     from . import sampling
 
     config.addinivalue_line("markers", "long: of the long run only (pytest --long)")
+    config.addinivalue_line("markers", "sample(n): n of its parameter sets, always the same; all in the long run")
     sampling.LONG = config.getoption("--long")
 
 
@@ -33,7 +39,20 @@ def pytest_collection_modifyitems(config, items):
                 shared = getattr(item, "callspec", None) and item.callspec.params.get(parameter)
                 if parameter is None or shared is not None:
                     item.add_marker(pytest.mark.xdist_group(f"{file}-{shared}"))
+    items.sort(key=lambda item: item.path.stem != "test_cells")  # the longest first: no worker waits for one at the end
     if not config.getoption("--long"):
-        long = [item for item in items if item.get_closest_marker("long")]
-        items[:] = [item for item in items if not item.get_closest_marker("long")]
+        long = left_to_the_long_run(items)
+        items[:] = [item for item in items if item not in long]
         config.hook.pytest_deselected(items=long)
+
+
+def left_to_the_long_run(items):
+    """Tests marked long, and the parameter sets beyond those that a test marked sample(n) draws."""
+    long = {item for item in items if item.get_closest_marker("long")}
+    groups = {}
+    for item in items:
+        if (marker := item.get_closest_marker("sample")) and item not in long:
+            groups.setdefault((item.path, item.originalname, *marker.args), []).append(item)
+    for (path, name, n), group in groups.items():  # by its name: other tests draw others of the same parameters
+        long.update(Random(f"{path.stem} {name}").sample(group, max(0, len(group) - n)))
+    return long

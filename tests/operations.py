@@ -1216,12 +1216,20 @@ ANALYSIS = [
             Edge("erf(inf)", (inf,), 1.0, (0.0,)),
         ),
         reference=unary(erf, bell, lambda x: -2 * x * bell(x)),
-        accuracy=everywhere(1.0, 2.0, 3.0)._replace(
-            units={2: (lambda x: [small(2 * x)], "2^-1022 x 2 |x|")}, beyond=(Beyond(2, infinite, nan, LIMIT),)
+        accuracy=Accuracy(
+            (1.0, 2.0, 3.0), (1.5, 2.0, 3.0), {2: (lambda x: [small(2 * x)], "2^-1022 x 2 |x|")},
+            (Beyond(2, infinite, nan, LIMIT),),
         ),
         dual=dual("erf", lambda m, x, y: 1 / m.sqrt(m.atan(m.number(1))) * m.exp(-x * x)),
         rewritings=(lambda x: -ops.erf(-x),),
         peers="erf", tame=True, true_zero=at_roots,
+        vectorised=Vectorised(
+            (any_magnitude, between(-6.5, 6.5), between(-1.0, 1.0), between(0.8, 1.6), around(0.84375, -0.84375, 6.0)),
+            (
+                (0.0, 0.0), (-0.0, -0.0), (inf, 1.0), (-inf, -1.0), (5e-324, 5e-324), (-5e-324, -5e-324), (MOST, 1.0),
+                (1e-310, 1.1283791670955e-310), (6.0, 1.0), (-6.5, -1.0),
+            ),
+        ),
     ),
     Operation(
         op=ops.cosh,

@@ -20,6 +20,7 @@ from .dual_numbers import FiftyDigits, Floats, derive
 from .operations import OPERATIONS
 from .random_graphs import THOUSANDS, Recipe, block
 from .rewritings import as_written, permuted, rewritten
+from .sampling import sample
 
 FLOATS, DIGITS = Floats(), FiftyDigits()
 STEP = DIGITS.number(1e-20)
@@ -195,7 +196,7 @@ def test_the_hessian_of_every_tenth_hundred(blocks):
     tally.enough(0.7)
 
 
-@settings(derandomize=True, deadline=None, max_examples=100, database=None)
+@settings(derandomize=True, deadline=None, max_examples=sample(20, 100), database=None)
 @given(st.randoms(use_true_random=False), st.integers(1, 4), st.integers(1, 8), st.sampled_from((0.0, 0.1, 1.0)))
 def test_any_graph(r, leaves, nodes, edges):
     recipe = Recipe(r, leaves, nodes, edges=edges)

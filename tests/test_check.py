@@ -1,10 +1,14 @@
 """The checker is checked: it accepts every operation of the table, and objects to broken ones."""
 
+import ast
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from tinygrad_lite import OPS, Op, Value, check_op, grad, gradcheck, ops
+from tinygrad_lite import OPS, Op, Value, check, check_op, grad, gradcheck, ops
 
 from .operations import OPERATIONS
 
@@ -194,3 +198,38 @@ def test_a_function_that_returns_no_value_is_refused():
         gradcheck(lambda x: 1.5, [1.0])
     with pytest.raises(TypeError, match=r"one Value, got \[Value"):
         gradcheck(lambda x: [x], [1.0])
+
+
+# --- without `assert`
+
+
+def test_no_check_of_the_package_is_an_assert():
+    """python -O skips them. What may stay tells a type checker that something is not None."""
+    package = Path(check.__file__).parent
+    for file in sorted(package.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Assert):
+                parts = node.test.values if isinstance(node.test, ast.BoolOp) else [node.test]
+                for part in parts:
+                    assert ast.unparse(part).endswith(" is not None"), f"{file}:{node.lineno}: {ast.unparse(node)}"
+
+
+def test_what_is_wrong_is_found_under_python_o_too():
+    program = """
+from tinygrad_lite import Value, check_op, gradcheck
+from tinygrad_lite.ops import Op
+assert False  # skipped under -O: so this is it
+wrong = Op("square", "square", lambda x: x * x, (lambda out, x: 2.001 * x,))
+for broken in (lambda: gradcheck(lambda x: wrong(x), [3.0]), lambda: check_op(wrong, [3.0])):
+    try:
+        broken()
+    except AssertionError as error:
+        print(str(error)[:25])
+"""
+    done = subprocess.run([sys.executable, "-O", "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "d f / d input 0 at [3.0]:\n" * 2
+
+
+def test_the_leaves_of_the_compilers_terms_are_no_operations():
+    simplify = pytest.importorskip("tinygrad_lite.compiler.simplify")
+    assert not simplify.LEAVES & set(OPS)

@@ -157,11 +157,13 @@ def run(request):
     return name, execute.run(FOLDER / f"{name}.ipynb", answering(answers)), answers
 
 
+@pytest.mark.long
 def test_a_notebook_runs_from_a_fresh_kernel(run):
     _, executed, _ = run
     assert not errors(executed)
 
 
+@pytest.mark.long
 def test_what_is_committed_is_what_a_fresh_kernel_prints(run):
     name, executed, _ = run
     with_what = NOTEBOOKS[name].metadata.get("executed_with")
@@ -170,12 +172,14 @@ def test_what_is_committed_is_what_a_fresh_kernel_prints(run):
     assert execute.changed_cells(NOTEBOOKS[name], executed) == []
 
 
+@pytest.mark.long
 def test_every_solution_is_right(run):
     name, _, answers = run
     for number, (said, _) in answers.items():
         assert is_right(said), f"{name}, cell {number + 1} says {said!r}"
 
 
+@pytest.mark.long
 def test_a_typical_wrong_answer_is_told_what_is_wrong(run):
     name, _, answers = run
     for (number, (_, said)), (_, wrong, expected) in zip(answers.items(), WRONG[name], strict=True):

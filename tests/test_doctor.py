@@ -10,6 +10,8 @@ import pytest
 from tinygrad_lite import Value, data, doctor, fit, log, mean, nn, no_grad, optim
 from tinygrad_lite.nn import MLP
 
+pytestmark = pytest.mark.sample(4)
+
 X, Y = data.moons(60, noise=0.1, seed=1)
 CLASSES = [int(side > 0) for side in Y]
 
@@ -544,3 +546,21 @@ def test_under_no_grad_it_says_so():
     model = MLP(2, [2, 1], seed=0)
     with no_grad(), pytest.raises(RuntimeError, match=r"inside no_grad\(\) nothing is recorded"):
         doctor(model, hinge(model), X, Y)
+
+
+def test_control_characters_of_names_are_not_sent_to_the_terminal():
+    class Odd(nn.Module):
+        def __init__(self):
+            setattr(self, "w\x1b[31m\r\n\x07", Value(1.0))
+            self.unused = {"\x1b]0;title\x07": Value(2.0)}
+
+        def __call__(self, x):
+            return vars(self)["w\x1b[31m\r\n\x07"] * x
+
+    model = Odd()
+    checkup = doctor(model, lambda x, y: (model(x) - y) ** 2, [1.0, 2.0], [2.0, 4.0])
+    assert "not in the loss" in names(checkup)
+    for text in repr(checkup), checkup._repr_html_():
+        assert "title" in text and "[31m" in text
+        assert all(c.isprintable() or c == "\n" for c in text)
+        assert "[31m\n" not in text

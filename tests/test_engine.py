@@ -673,6 +673,7 @@ thread.start(); thread.join()
 """
 
 
+@pytest.mark.long
 def test_a_chain_of_a_million_nodes_on_a_small_stack_under_a_recursion_limit_of_100():
     done = subprocess.run(
         [sys.executable, "-c", DEEP.format(path=sys.path)], capture_output=True, text=True, timeout=300

@@ -19,7 +19,8 @@ for op in ops.OPS:
     if op.arity > 0:
         for _ in range(20):
             xs = [Value(rng.uniform(-2.0, 2.0)) for _ in op.partials]
-            methods = {"power": "__pow__", "abs": "__abs__", "div": "__truediv__", "less": "__lt__", "less_equal": "__le__", "floor_div": "__floordiv__"}
+            methods = {"power": "__pow__", "div": "__truediv__", "less": "__lt__", "less_equal": "__le__"}
+            methods["floor_div"] = "__floordiv__"
             method = methods.get(op.name) or (op.name if op.name not in ops.OPERATORS else f"__{op.name}__")
             made = getattr(type(xs[0]), method, op)(*xs)
             if not isinstance(made, Value):

@@ -24,6 +24,8 @@ from tinygrad_lite.engine import anomaly_active, current_scope, no_grad_active, 
 
 from .interrupts import interrupted
 
+pytestmark = pytest.mark.sample(3)
+
 ROOT = Path(tinygrad_lite.__file__).parents[1]
 X, Y = data.moons(12, noise=0.1, seed=0)
 BATCH = 4  # three steps an epoch
@@ -221,7 +223,7 @@ def test_a_compiled_training_that_is_over_leaves_nothing_to_the_cycle_collector(
     class Watched(training.Trainer):
         def __init__(self, *arguments):
             super().__init__(*arguments)
-            made.extend(map(weakref.ref, (self, self._program())))
+            made.extend(map(weakref.ref, (self, self.program())))
 
     monkeypatch.setattr(training, "Trainer", Watched)
     opt, loss = start("Adam")
@@ -247,14 +249,14 @@ def test_a_compiled_training_that_is_over_leaves_nothing_to_the_cycle_collector(
 def quick(monkeypatch):
     """Programs for the compiled loop are built once for each optimiser."""
     training = pytest.importorskip("tinygrad_lite.compiler.training")
-    build, built = training._StepProgram, {}
+    build, built = training.Trainer.program, {}
 
     def program(trainer):
         if type(trainer.opt) not in built:
             built[type(trainer.opt)] = build(trainer)
         return built[type(trainer.opt)]
 
-    monkeypatch.setattr(training, "_StepProgram", program)
+    monkeypatch.setattr(training.Trainer, "program", program)
     return training
 
 
@@ -371,10 +373,10 @@ def off():
         ("engine", no_grad),
         ("engine", anomaly),
         ("engine", lambda: scope("part")),
-        ("compiler.record", "recording"),
+        ("compiler.trace", "tracing"),
         ("compiler.native", "no_collector"),
     ],
-    ids=["no_grad", "anomaly", "scope", "recording", "no_collector"],
+    ids=["no_grad", "anomaly", "scope", "tracing", "no_collector"],
 )
 def test_ctrl_c_at_every_moment_on_the_way_into_and_out_of_a_mode_leaves_it_off(where, mode):
     module = pytest.importorskip(f"tinygrad_lite.{where}")
@@ -481,6 +483,7 @@ for trial in range(int(sys.argv[1])):
 """
 
 
+@pytest.mark.long
 def test_a_real_ctrl_c_in_compiled_training_leaves_whole_steps_and_training_goes_on():
     pytest.importorskip("llvmlite")
     rng = random.Random(1)

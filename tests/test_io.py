@@ -29,6 +29,8 @@ from tinygrad_lite import Value, load, nn, save
 
 from .interrupts import interrupted
 
+pytestmark = pytest.mark.sample(10)
+
 
 def bits(model):
     return [(path, struct.pack("<d", p.data)) for path, p in model.named_parameters()]

@@ -30,6 +30,7 @@ def test_demo_moons_trains_and_writes_pictures_and_a_model_that_loads(tmp_path, 
     load(nn.MLP(2, [16, 16, 1]), tmp_path / "new/out/model.safetensors")
 
 
+@pytest.mark.long
 def test_demo_digits_writes_the_misread_ones(tmp_path, capsys):
     assert main(["demo", "digits", "--epochs", "1", "--out", str(tmp_path)]) == 0
     accuracy = float(re.search(r"held-out accuracy (\d+\.\d)%", capsys.readouterr().out)[1])
@@ -37,6 +38,7 @@ def test_demo_digits_writes_the_misread_ones(tmp_path, capsys):
     assert {p.name for p in tmp_path.iterdir()} == {"loss.png", "misread.png", "model.safetensors", "neuron.svg"}
 
 
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_model(tmp_path):
     for name in "a", "b":
         assert main(["demo", "moons", "--epochs", "2", "--seed", "3", "--out", str(tmp_path / name)]) == 0

@@ -3,17 +3,22 @@
 import math
 import os
 import random
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from mpmath import mp
 
 import tinygrad_lite
-from tinygrad_lite import Value, dot, nn, no_grad, total
+from tinygrad_lite import Value, dot, nn, no_grad, ops, total
 from tinygrad_lite.engine import topological_order
+from tinygrad_lite.nn import losses
 
 ROOT = Path(tinygrad_lite.__file__).parents[1]
 
@@ -173,6 +178,13 @@ def test_named_parameters_are_paths_through_attributes_lists_dicts_and_modules()
     module = Nested()
     assert [path for path, _ in module.named_parameters()] == NESTED_PATHS
     assert all(value is by_path(module, path) for path, value in module.named_parameters())
+
+
+def test_named_values_are_also_those_that_were_computed_or_are_kept_twice():
+    module = nn.Module()
+    module.w = Value(2.0)
+    module.kept = [module.w, module.w * 3.0]
+    assert [(path, v.data) for path, v in module.named_values()] == [("w", 2.0), ("kept.0", 2.0), ("kept.1", 6.0)]
 
 
 def by_path(part, path):
@@ -421,14 +433,94 @@ def test_an_unknown_name_is_refused_with_the_list_of_known_ones(make, message):
         make("rulu")
 
 
-@pytest.mark.parametrize("name", list(nn.ACTIVATIONS))
-def test_every_named_activation_is_the_operation_of_that_name(name):
-    expected = {"linear": lambda v: v, "silu": lambda v: v * v.sigmoid()}.get(name) or getattr(Value, name)
-    neuron = nn.Neuron(1, activation=name)
+class Activation(NamedTuple):
+    """What the tests know of an activation, which is then held against it, PyTorch and the compiler."""
+
+    value: Callable[[Any], Any]  # its formula for mpmath
+    torch: Callable[[Any, Any], Any]  # (torch, tensor) -> tensor
+
+
+ACTIVATIONS = {
+    "linear": Activation(lambda x: x, lambda torch, x: 1.0 * x),
+    "relu": Activation(lambda x: max(x, 0), lambda torch, x: torch.relu(x)),
+    "leaky_relu": Activation(
+        lambda x: max(x, x * mp.mpf(0.1)), lambda torch, x: torch.nn.functional.leaky_relu(x, 0.1)
+    ),
+    "tanh": Activation(mp.tanh, lambda torch, x: torch.tanh(x)),
+    "sigmoid": Activation(lambda x: 1 / (1 + mp.exp(-x)), lambda torch, x: torch.sigmoid(x)),
+    "softplus": Activation(
+        lambda x: mp.log(1 + mp.exp(x)), lambda torch, x: torch.nn.functional.softplus(x, threshold=100)
+    ),
+    "silu": Activation(lambda x: x / (1 + mp.exp(-x)), lambda torch, x: torch.nn.functional.silu(x)),
+    "elu": Activation(lambda x: x if x > 0 else mp.expm1(x), lambda torch, x: torch.nn.functional.elu(x)),
+    "sin": Activation(mp.sin, lambda torch, x: torch.sin(x)),
+    "sign": Activation(mp.sign, lambda torch, x: torch.sign(x)),
+    "step": Activation(lambda x: (mp.sign(x) + 1) / 2, lambda torch, x: (torch.sign(x) + 1) / 2),
+}
+
+
+def missing_of_activations(known, records, offered):
+    """What is still to write for an activation, and where."""
+    for name, function in known.items():
+        if name not in records:
+            yield f"activation {name}: ACTIVATIONS in tests/test_nn.py, with its formula for mpmath and in PyTorch"
+        if function.__module__.startswith("tinygrad_lite.nn") and name not in offered:
+            yield f"activation {name}: __all__ in tinygrad_lite/nn/__init__.py"
+
+
+TO_WRITE = [*missing_of_activations(nn.ACTIVATIONS, ACTIVATIONS, nn.__all__)]
+INPUTS = [-30.0, -3.0, -0.75, -0.01, 0.01, 0.7, 3.0, 30.0]
+
+
+def test_an_activation_that_nobody_entered_anywhere_is_found_with_all_that_is_missing():
+    forgotten = {"swish": nn.silu, "silu": nn.silu, "cosine": Value.cos}
+    assert [line.split(", ")[0] for line in missing_of_activations(forgotten, ACTIVATIONS, nn.__all__)] == [
+        "activation swish: ACTIVATIONS in tests/test_nn.py",
+        "activation swish: __all__ in tinygrad_lite/nn/__init__.py",
+        "activation cosine: ACTIVATIONS in tests/test_nn.py",
+    ]
+
+
+@pytest.mark.parametrize("x", INPUTS)
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_every_named_activation_has_the_value_and_slope_of_its_formula(name, x):
+    with mp.workdps(50):
+        value, slope = float(ACTIVATIONS[name].value(mp.mpf(x))), float(mp.diff(ACTIVATIONS[name].value, mp.mpf(x)))
+    got, (got_slope,) = evaluate(nn.ACTIVATIONS[name], x)
+    assert got == pytest.approx(value, rel=1e-15, abs=1e-15)
+    assert got_slope == pytest.approx(slope, rel=2e-15, abs=1e-15 + abs(x) * 2.0**-52)  # x s (1 - s), s = 1 - 2^-53
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_every_named_activation_is_that_of_a_neuron_which_says_so(name):
+    neuron, v = nn.Neuron(1, activation=name), Value(0.7) * 1.5 - 0.2
     neuron.w[0].data, neuron.b.data = 1.5, -0.2
-    v = Value(0.7) * 1.5 - 0.2
-    assert neuron([0.7]).data == pytest.approx(expected(v).data, rel=1e-15)
+    assert neuron([0.7]).data == pytest.approx(nn.ACTIVATIONS[name](v).data, rel=1e-15)
     assert f"activation={name!r}" in repr(neuron)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_every_named_activation_is_pytorchs(name):
+    torch = pytest.importorskip("torch")
+    xs = torch.tensor(INPUTS, dtype=torch.float64, requires_grad=True)
+    out = ACTIVATIONS[name].torch(torch, xs)
+    out.sum().backward()
+    ours = [evaluate(nn.ACTIVATIONS[name], x) for x in INPUTS]
+    assert [value for value, _ in ours] == pytest.approx(out.tolist(), rel=1e-14, abs=1e-14)
+    assert [slope for _, (slope,) in ours] == pytest.approx(xs.grad.tolist(), rel=1e-14, abs=1e-14)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_every_named_activation_is_compiled_as_it_is_computed(name):
+    pytest.importorskip("llvmlite")
+    w = Value(1.0)
+    f = tinygrad_lite.jit(lambda x: nn.ACTIVATIONS[name](w * x))
+    assert f.batch(INPUTS).tolist() == pytest.approx(
+        [nn.ACTIVATIONS[name](x).data for x in map(Value, INPUTS)], rel=1e-14, abs=1e-15
+    )
+    _, (slope,) = f.value_and_grad(INPUTS)
+    slopes = [x * evaluate(nn.ACTIVATIONS[name], x)[1][0] for x in INPUTS]
+    assert slope == pytest.approx(math.fsum(slopes) / len(slopes), rel=1e-13)
 
 
 def test_the_leaky_slope_is_the_lectures_tenth():
@@ -679,32 +771,141 @@ def evaluate(loss, *scores):
 
 S = 1 / (1 + math.exp(-0.3))  # sigmoid(0.3)
 BCE_QUARTER = -0.25 * math.log(S) - 0.75 * math.log(1 - S)
-CLOSED_FORMS = [
-    ("mse", lambda f: nn.mse(f, 2.0), [0.5], 2.25, [-3.0]),
-    ("mse of lists", lambda f, g: nn.mse([f, g], [1.0, 5.0]), [3.0, 1.0], 10.0, [2.0, -4.0]),
-    ("mse of lists of one", lambda f: nn.mse([f], [2.0]), [0.5], 2.25, [-3.0]),
-    ("mse of tuple and list", lambda f, g: nn.mse((f, g), [1, 5]), [3.0, 1.0], 10.0, [2.0, -4.0]),
-    ("mse of two Values", nn.mse, [0.5, 2.0], 2.25, [-3.0, 3.0]),
-    ("half squared error", lambda f: nn.half_squared_error(f, 2.0), [0.5], 1.125, [-1.5]),
-    ("half squared lists", lambda f, g: nn.half_squared_error([f, g], [1.0, 5.0]), [3.0, 1.0], 10.0, [2.0, -4.0]),
-    ("hinge inside", lambda s: nn.hinge(s, 1), [0.25], 0.75, [-1.0]),
-    ("hinge inside, class -1", lambda s: nn.hinge(s, -1), [0.25], 1.25, [1.0]),
-    ("hinge beyond", lambda s: nn.hinge(s, 1.0), [1.5], 0.0, [0.0]),
-    ("hinge at the kink", lambda s: nn.hinge(s, 1), [1.0], 0.0, [0.0]),
-    ("hinge of a Value class", nn.hinge, [0.25, -1.0], 1.25, [1.0, -0.25]),
-    ("bce 1", lambda z: nn.bce_with_logits(z, 1), [0.3], -math.log(S), [S - 1]),
-    ("bce 0", lambda z: nn.bce_with_logits(z, 0.0), [0.3], -math.log(1 - S), [S]),
-    ("bce 1/4", lambda z: nn.bce_with_logits(z, 0.25), [0.3], BCE_QUARTER, [S - 0.25]),
-    ("bce of a Value target", nn.bce_with_logits, [0.3, 0.25], BCE_QUARTER, [S - 0.25, -0.3]),
-    ("cross entropy", lambda a, b: nn.cross_entropy([a, b], 1), [0.3, 0.0], math.log(1 + math.exp(0.3)), [S, -S]),
-    ("cross entropy of 2", lambda a, b: nn.cross_entropy((a, b), 0), [7.0, 7.0], math.log(2), [-0.5, 0.5]),
-    ("cross entropy of one class", lambda a: nn.cross_entropy([a], 0), [7.0], 0.0, [0.0]),
-    ("softmax", lambda a, b: nn.softmax([a, b])[0], [0.3, 0.0], S, [S * (1 - S), -S * (1 - S)]),
-    ("l1", lambda a, b, c: nn.l1([a, b, c], 0.5), [2.0, -3.0, 0.0], 2.5, [0.5, -0.5, 0.0]),
-    ("l1 of strength 1", lambda a, b, c: nn.l1([a, b, c]), [2.0, -3.0, 0.0], 5.0, [1.0, -1.0, 0.0]),
-    ("l2", lambda a, b: nn.l2([a, b], 0.5), [2.0, -3.0], 6.5, [2.0, -3.0]),
-    ("l2 of a generator", lambda a, b: nn.l2(p for p in (a, b)), [2.0, -3.0], 13.0, [4.0, -6.0]),
+TARGETS = [-1.0, -0.25, 0.3, 2.0]
+
+
+class Loss(NamedTuple):
+    """What the tests know of a loss, which is then held against these numbers, PyTorch and the compiler."""
+
+    forms: list[tuple[str, Callable[..., Any], list[float], float, list[float]]]
+    # what is special, a function of some scores, these scores, its value there, its derivatives
+    call: Callable[..., Any]  # (scores, k) -> the loss of four scores, k = 0, 1, ..., classes - 1
+    torch: Callable[..., Any]  # (torch, scores, k) -> the same of a tensor
+    classes: int = 1
+
+
+LOSSES = {
+    "mse": Loss(
+        [
+            ("numbers", lambda f: nn.mse(f, 2.0), [0.5], 2.25, [-3.0]),
+            ("lists", lambda f, g: nn.mse([f, g], [1.0, 5.0]), [3.0, 1.0], 10.0, [2.0, -4.0]),
+            ("lists of one", lambda f: nn.mse([f], [2.0]), [0.5], 2.25, [-3.0]),
+            ("tuple and list", lambda f, g: nn.mse((f, g), [1, 5]), [3.0, 1.0], 10.0, [2.0, -4.0]),
+            ("two Values", nn.mse, [0.5, 2.0], 2.25, [-3.0, 3.0]),
+        ],
+        lambda s, k: nn.mse(s, TARGETS),
+        lambda torch, s, k: torch.nn.functional.mse_loss(s, torch.tensor(TARGETS, dtype=torch.float64)),
+    ),
+    "half_squared_error": Loss(
+        [
+            ("numbers", lambda f: nn.half_squared_error(f, 2.0), [0.5], 1.125, [-1.5]),
+            ("lists", lambda f, g: nn.half_squared_error([f, g], [1.0, 5.0]), [3.0, 1.0], 10.0, [2.0, -4.0]),
+        ],
+        lambda s, k: nn.half_squared_error(s, TARGETS),
+        lambda torch, s, k: 0.5 * ((s - torch.tensor(TARGETS, dtype=torch.float64)) ** 2).sum(),
+    ),
+    "huber": Loss(
+        [
+            ("inside", lambda f: nn.huber(f, 2.0), [1.5], 0.125, [-0.5]),
+            ("beyond", lambda f: nn.huber(f, 2.0), [-1.0], 2.5, [-1.0]),
+            ("at the corner", lambda f: nn.huber(f, 2.0), [3.0], 0.5, [1.0]),
+            ("delta 1/2", lambda f: nn.huber(f, 2.0, delta=0.5), [4.0], 0.875, [0.5]),
+            ("lists", lambda f, g: nn.huber([f, g], [1.0, 5.0]), [1.5, 1.0], 1.8125, [0.25, -0.5]),
+            ("Values", nn.huber, [5.0, 2.0, 0.5], 1.375, [0.5, -0.5, 2.5]),
+            ("an infinite residual", lambda f: nn.huber(f, 2.0), [math.inf], math.inf, [1.0]),
+        ],
+        lambda s, k: nn.huber(s, TARGETS, delta=k + 0.5),
+        lambda torch, s, k: torch.nn.functional.huber_loss(
+            s, torch.tensor(TARGETS, dtype=torch.float64), delta=float(k) + 0.5
+        ),
+        classes=2,
+    ),
+    "hinge": Loss(
+        [
+            ("inside", lambda s: nn.hinge(s, 1), [0.25], 0.75, [-1.0]),
+            ("inside, class -1", lambda s: nn.hinge(s, -1), [0.25], 1.25, [1.0]),
+            ("beyond", lambda s: nn.hinge(s, 1.0), [1.5], 0.0, [0.0]),
+            ("at the kink", lambda s: nn.hinge(s, 1), [1.0], 0.0, [0.0]),
+            ("a Value class", nn.hinge, [0.25, -1.0], 1.25, [1.0, -0.25]),
+        ],
+        lambda s, k: nn.hinge(s[0], 2 * k - 1),
+        lambda torch, s, k: torch.relu(1 - (2 * k - 1) * s[0]),
+        classes=2,
+    ),
+    "bce_with_logits": Loss(
+        [
+            ("1", lambda z: nn.bce_with_logits(z, 1), [0.3], -math.log(S), [S - 1]),
+            ("0", lambda z: nn.bce_with_logits(z, 0.0), [0.3], -math.log(1 - S), [S]),
+            ("1/4", lambda z: nn.bce_with_logits(z, 0.25), [0.3], BCE_QUARTER, [S - 0.25]),
+            ("a Value target", nn.bce_with_logits, [0.3, 0.25], BCE_QUARTER, [S - 0.25, -0.3]),
+        ],
+        lambda s, k: nn.bce_with_logits(s[0], k / 4),
+        lambda torch, s, k: torch.nn.functional.binary_cross_entropy_with_logits(s[0], torch.tensor(k / 4).double()),
+        classes=5,
+    ),
+    "cross_entropy": Loss(
+        [
+            ("a list", lambda a, b: nn.cross_entropy([a, b], 1), [0.3, 0.0], math.log(1 + math.exp(0.3)), [S, -S]),
+            ("a tuple", lambda a, b: nn.cross_entropy((a, b), 0), [7.0, 7.0], math.log(2), [-0.5, 0.5]),
+            ("one class", lambda a: nn.cross_entropy([a], 0), [7.0], 0.0, [0.0]),
+        ],
+        lambda s, k: nn.cross_entropy(s, k),
+        lambda torch, s, k: torch.nn.functional.cross_entropy(s, torch.tensor(k)),
+        classes=4,
+    ),
+    "softmax": Loss(
+        [("a list", lambda a, b: nn.softmax([a, b])[0], [0.3, 0.0], S, [S * (1 - S), -S * (1 - S)])],
+        lambda s, k: ops.pick(k, nn.softmax(s)),
+        lambda torch, s, k: torch.softmax(s, 0)[k],
+        classes=4,
+    ),
+    "l1": Loss(
+        [
+            ("strength 1/2", lambda a, b, c: nn.l1([a, b, c], 0.5), [2.0, -3.0, 0.0], 2.5, [0.5, -0.5, 0.0]),
+            ("strength 1", lambda a, b, c: nn.l1([a, b, c]), [2.0, -3.0, 0.0], 5.0, [1.0, -1.0, 0.0]),
+        ],
+        lambda s, k: nn.l1(s, 0.1),
+        lambda torch, s, k: 0.1 * s.abs().sum(),
+    ),
+    "l2": Loss(
+        [
+            ("strength 1/2", lambda a, b: nn.l2([a, b], 0.5), [2.0, -3.0], 6.5, [2.0, -3.0]),
+            ("a generator", lambda a, b: nn.l2(p for p in (a, b)), [2.0, -3.0], 13.0, [4.0, -6.0]),
+        ],
+        lambda s, k: nn.l2(s, 0.1),
+        lambda torch, s, k: 0.1 * (s**2).sum(),
+    ),
+}
+CLOSED_FORMS = [(f"{name}: {form[0]}", *form[1:]) for name, loss in LOSSES.items() for form in loss.forms]
+
+
+def missing_of_losses(known, records, offered, readme):
+    """What is still to write for a loss, and where."""
+    for name in known:
+        if name not in records:
+            yield f"loss {name}: LOSSES in tests/test_nn.py, with values, derivatives and what PyTorch calls it"
+        if name not in offered:
+            yield f"loss {name}: __all__ in tinygrad_lite/nn/__init__.py"
+        if not re.search(rf"\b{name}\b", readme):
+            yield f"loss {name}: README.md, under 'What is there', in the row of `nn`"
+
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+OURS = [
+    name for name, f in vars(losses).items()
+    if getattr(f, "__module__", "") == losses.__name__ and not name.startswith("_") and name != "accuracy"
 ]  # fmt: skip
+TO_WRITE += missing_of_losses(OURS, LOSSES, nn.__all__, README)
+assert not TO_WRITE, "a loss or an activation is not complete; add\n" + "\n".join(TO_WRITE)
+
+
+def test_a_loss_that_nobody_entered_anywhere_is_found_with_all_that_is_missing():
+    assert list(LOSSES) == OURS
+    assert [line.split(", ")[0] for line in missing_of_losses(["mse", "mae"], LOSSES, nn.__all__, README)] == [
+        "loss mae: LOSSES in tests/test_nn.py",
+        "loss mae: __all__ in tinygrad_lite/nn/__init__.py",
+        "loss mae: README.md",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -736,45 +937,37 @@ def test_losses_of_plain_numbers_are_plain_numbers(loss, scores, value):
     assert loss(*scores) == pytest.approx(value, rel=1e-14, abs=1e-15)
 
 
-TARGETS = [-1.0, -0.25, 0.3, 2.0]
-
-
-def torch_losses(torch):
-    F = torch.nn.functional
-    return {
-        "mse": (lambda s, k: F.mse_loss(s, torch.tensor(TARGETS, dtype=torch.float64)), None),
-        "half_squared_error": (lambda s, k: 0.5 * F.mse_loss(s, torch.ones_like(s), reduction="sum"), None),
-        "hinge": (lambda s, k: torch.relu(1 - (2 * k - 1) * s[0]), 2),
-        "bce_with_logits": (lambda s, k: F.binary_cross_entropy_with_logits(s[0], torch.tensor(k / 4).double()), 5),
-        "cross_entropy": (lambda s, k: F.cross_entropy(s, torch.tensor(k)), 4),
-        "softmax": (lambda s, k: torch.softmax(s, 0)[k], 4),
-    }
-
-
-OUR_LOSSES = {
-    "mse": lambda s, k: nn.mse(s, TARGETS),
-    "half_squared_error": lambda s, k: nn.half_squared_error(s, [1.0] * 4),
-    "hinge": lambda s, k: nn.hinge(s[0], 2 * k - 1),
-    "bce_with_logits": lambda s, k: nn.bce_with_logits(s[0], k / 4),
-    "cross_entropy": nn.cross_entropy,
-    "softmax": lambda s, k: nn.softmax(s)[k],
-}
+def at_random(loss, scale):
+    """(k, four scores) for every class k."""
+    rng = random.Random(3)
+    return [(k, [rng.uniform(-scale, scale) for _ in range(4)]) for k in range(loss.classes) for _ in range(3)]
 
 
 @pytest.mark.parametrize("scale", [1.0, 30.0, 1000.0])
-@pytest.mark.parametrize("name", OUR_LOSSES)
+@pytest.mark.parametrize("name", LOSSES)
 def test_losses_are_pytorchs(name, scale):
     torch = pytest.importorskip("torch")
-    theirs, classes = torch_losses(torch)[name]
-    rng = random.Random(3)
-    for k in range(classes or 3):
-        scores = [rng.uniform(-scale, scale) for _ in range(4)]
+    for k, scores in at_random(LOSSES[name], scale):
         tensor = torch.tensor(scores, dtype=torch.float64, requires_grad=True)
-        expected = theirs(tensor, k)
+        expected = LOSSES[name].torch(torch, tensor, k)
         expected.backward()
-        value, grads = evaluate(lambda *s, k=k: OUR_LOSSES[name](list(s), k), *scores)
+        value, grads = evaluate(lambda *s, k=k: LOSSES[name].call(list(s), k), *scores)
         assert value == pytest.approx(expected.item(), rel=1e-12, abs=1e-14)
         assert grads == pytest.approx(tensor.grad.tolist(), rel=1e-12, abs=1e-14)
+
+
+@pytest.mark.parametrize("scale", [1.0, 30.0])
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_are_compiled_as_they_are_computed(name, scale):
+    pytest.importorskip("llvmlite")
+    rows, ws = at_random(LOSSES[name], scale), [Value(1.0) for _ in range(4)]
+    f = tinygrad_lite.jit(lambda s, k: LOSSES[name].call([w * x for w, x in zip(ws, s)], k))
+    eager = [evaluate(lambda *s, k=k: LOSSES[name].call(list(s), k), *scores) for k, scores in rows]
+    examples = [scores for _, scores in rows], [k for k, _ in rows]
+    assert f.batch(*examples).tolist() == pytest.approx([value for value, _ in eager], rel=1e-13, abs=1e-15)
+    read = [ws.index(w) for w in f.parameters]  # some losses take one score alone
+    mean = [math.fsum(g[i] * x[i] for (_, g), x in zip(eager, examples[0])) / len(rows) for i in read]
+    assert f.value_and_grad(*examples)[1].tolist() == pytest.approx(mean, rel=1e-11, abs=1e-14)
 
 
 @pytest.mark.parametrize(
@@ -816,6 +1009,13 @@ def test_softmax_is_positive_and_sums_to_one(zs):
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
+        (lambda s: nn.huber(s, 1.0, delta=0.0), ValueError, "huber expects delta as a finite number above 0, got 0"),
+        (
+            lambda s: nn.huber(s, 1.0, delta=math.inf),
+            ValueError,
+            "huber expects delta as a finite number above 0, got inf",
+        ),
+        (lambda s: nn.huber([s, s], [1.0]), ValueError, "huber expects two numbers, or two lists of one length"),
         (lambda s: nn.hinge(s, 0), ValueError, r"class y as -1 or 1, got 0; for labels 0 and 1 write 2 \* y - 1"),
         (lambda s: nn.hinge(s, 2), ValueError, "class y as -1 or 1, got 2"),
         (lambda s: nn.hinge(s, math.nan), ValueError, "class y as -1 or 1, got nan"),

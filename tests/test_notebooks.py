@@ -74,6 +74,7 @@ def test_a_committed_notebook_says_what_it_was_executed_with(path):
 # --- the script that executes them
 
 
+@pytest.mark.long
 def test_a_second_run_writes_the_same_bytes(tmp_path, capsys):
     path = written(
         tmp_path,
@@ -92,6 +93,7 @@ def test_a_second_run_writes_the_same_bytes(tmp_path, capsys):
     assert {"image/png", "text/plain"} in kinds and {"text/html", "text/plain"} in kinds
 
 
+@pytest.mark.long
 def test_check_sees_a_changed_output_and_writes_nothing_except_where_volatile(tmp_path, capsys):
     path = written(tmp_path, "print(1)", ("import time\nprint(time.time_ns())", "volatile"))
     assert execute.main([str(path)]) == 0
@@ -105,6 +107,7 @@ def test_check_sees_a_changed_output_and_writes_nothing_except_where_volatile(tm
     assert path.read_text(encoding="utf-8") == changed
 
 
+@pytest.mark.long
 def test_a_failing_cell_is_named_and_the_file_stays_as_it_was(tmp_path, capsys):
     path = written(tmp_path, "x = 0", "1 / x", "print('not reached')")
     before = path.read_bytes()
@@ -114,6 +117,7 @@ def test_a_failing_cell_is_named_and_the_file_stays_as_it_was(tmp_path, capsys):
     assert [p.name for p in tmp_path.iterdir()] == ["small.ipynb"]
 
 
+@pytest.mark.long
 def test_a_training_warning_that_was_not_provoked_on_purpose_fails_the_cell(tmp_path, capsys):
     mistake = "opt = optim.SGD([Value(1.0)], 0.1)\nopt.step()"
     path = written(tmp_path, "from tinygrad_lite import Value, optim", mistake)

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tinygrad_lite import TrainingWarning, Value, exp, nn, ops, optim, sqrt
-from tinygrad_lite.optim import SGD, Adam, AdamW, Optimizer, WeightAverage, schedules
+from tinygrad_lite import TrainingWarning, Value, exp, nn, ops, optim
+from tinygrad_lite.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop, WeightAverage, schedules
 
 START = [1.0, -2.0, 0.5, 3.0, -0.1]
 
@@ -84,6 +84,30 @@ def adam_rule(lr=0.001, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, decouple
     return rule
 
 
+def adagrad_rule(lr=0.01, weight_decay=0.0, eps=1e-10):
+    def rule(w, g, t, memory):
+        g += weight_decay * w
+        past = memory.setdefault("g", [])
+        past.append(g)
+        return w - lr * g / (math.hypot(*past) + eps)
+
+    return rule
+
+
+def rmsprop_rule(lr=0.01, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.0, centered=False):
+    """Sums over all past gradients, too."""
+
+    def rule(w, g, t, memory):
+        g += weight_decay * w
+        past = memory.setdefault("g", [])
+        past.append(g)
+        m, v = ((1.0 - alpha) * math.fsum(alpha ** (t - s) * g**k for s, g in enumerate(past, 1)) for k in (1, 2))
+        move = memory["v"] = momentum * memory.get("v", 0.0) + g / (math.sqrt(v - m * m if centered else v) + eps)
+        return w - lr * move
+
+    return rule
+
+
 class Record(NamedTuple):
     """What the tests know of an optimiser, which is then held against its formula, PyTorch and the compiled loop."""
 
@@ -98,6 +122,14 @@ SGD_OPTIONS = [
 ]
 RECORDS = {
     SGD: Record(sgd_rule, [{"lr": 0.1, **options} for options in SGD_OPTIONS]),
+    Adagrad: Record(adagrad_rule, [{}, {"lr": 0.1}, {"lr": 0.1, "weight_decay": 0.1, "eps": 0.01}]),
+    RMSprop: Record(
+        rmsprop_rule,
+        [
+            {}, {"alpha": 0.0, "eps": 0.1}, {"lr": 0.1, "momentum": 0.9}, {"lr": 0.02, "centered": True},
+            {"lr": 0.02, "alpha": 0.9, "eps": 0.01, "weight_decay": 0.1, "momentum": 0.5, "centered": True},
+        ],
+    ),
     Adam: Record(
         adam_rule,
         [
@@ -173,6 +205,17 @@ def test_twenty_steps_are_pytorchs(kind, options):
         theirs.step()
         expected.append(tensor.tolist())
     assert flat(trajectory(kind(fresh(), **options), 20)) == pytest.approx(flat(expected), rel=1e-12, abs=1e-12)
+
+
+def test_a_gradient_that_never_changes_has_no_variance_below_zero():
+    g = 1.595353151871974  # the mean of g^2, as rounded, is below the square of the mean of g
+    opt = RMSprop([Value(0.0)], alpha=0.5, centered=True)
+    for _ in range(200):
+        opt.params[0].grad = g
+        opt.step()  # refused, if it were nan
+    ((square, mean),) = opt.state
+    assert square - mean * mean < 0.0
+    assert (square, mean) == pytest.approx((g * g, g), rel=1e-15)
 
 
 @pytest.mark.parametrize("gamma", [0.1, 0.5, 0.9])
@@ -255,14 +298,14 @@ class SignDescent(Optimizer):
         return (p - lr * ops.sign(g),)
 
 
-class AdaGrad(Optimizer):
-    """Duchi, Hazan and Singer 2011."""
+class ByLargest(Optimizer):
+    """Steps scaled by the largest gradient so far."""
 
     state_size = 1
 
-    def update(self, p, g, lr, t, squares):
-        squares = squares + g * g
-        return p - lr * g / (sqrt(squares) + 1e-10), squares
+    def update(self, p, g, lr, t, largest):
+        largest = ops.maximum(largest, abs(g))
+        return p - lr * g / largest, largest
 
 
 class Warm(Optimizer):
@@ -270,16 +313,16 @@ class Warm(Optimizer):
         return (p - lr * (1.0 - exp(-t)) * g,)
 
 
-def adagrad_rule(w, g, t, memory):
-    memory["s"] = memory.get("s", 0.0) + g * g
-    return w - 0.1 * g / (math.sqrt(memory["s"]) + 1e-10)
+def largest_rule(w, g, t, memory):
+    memory["s"] = max(memory.get("s", 0.0), abs(g))
+    return w - 0.1 * g / memory["s"]
 
 
 @pytest.mark.parametrize(
     ("kind", "rule"),
     [
         (SignDescent, lambda w, g, t, memory: w - 0.1 * math.copysign(1.0, g)),
-        (AdaGrad, adagrad_rule),
+        (ByLargest, largest_rule),
         (Warm, lambda w, g, t, memory: w - 0.1 * (1.0 - math.exp(-t)) * g),
     ],
 )
@@ -363,7 +406,13 @@ def test_what_is_no_list_is_refused_with_what_to_write(kind, one, hint):
         (lambda ps: Adam(ps, betas=(1.0, 0.9)), ValueError, r"betas\[0\] must be at least 0 and below 1, got 1.0"),
         (lambda ps: Adam(ps, betas=(1.5, 0.9)), ValueError, r"betas\[0\] must be at least 0 and below 1, got 1.5"),
         (lambda ps: AdamW(ps, betas=(0.9, -0.1)), ValueError, r"betas\[1\] must be at least 0 and below 1, got -0.1"),
-        (lambda ps: Adam(ps, eps=-1e-8), ValueError, "eps must be a finite number of at least 0, got -1e-08"),
+        (lambda ps: Adagrad(ps, eps=-1e-8), ValueError, "eps must be a finite number above 0, got -1e-08"),
+        (lambda ps: Adagrad(ps, weight_decay=-1), ValueError, "weight_decay must be a finite number of at least 0"),
+        (lambda ps: RMSprop(ps, alpha=1.0), ValueError, "alpha must be at least 0 and below 1, got 1.0"),
+        (lambda ps: RMSprop(ps, eps=-1e-8), ValueError, "eps must be a finite number above 0, got -1e-08"),
+        (lambda ps: RMSprop(ps, momentum=-1), ValueError, "momentum must be a finite number of at least 0, got -1"),
+        (lambda ps: RMSprop(ps, weight_decay=-1), ValueError, "weight_decay must be a finite number of at least 0"),
+        (lambda ps: Adam(ps, eps=-1e-8), ValueError, "eps must be a finite number above 0, got -1e-08"),
         (
             lambda ps: Adam(ps, weight_decay=-1),
             ValueError,
@@ -388,7 +437,7 @@ def everything(opt):
 
 
 @pytest.mark.parametrize("grad", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("kind", [*RECORDS, lambda ps, lr: SGD(ps, lr, momentum=0.9), AdaGrad])
+@pytest.mark.parametrize("kind", [*RECORDS, lambda ps, lr: SGD(ps, lr, momentum=0.9), ByLargest])
 def test_a_gradient_that_is_not_finite_moves_nothing(kind, grad):
     opt = kind([Value(1.0), Value(2.0, label="bias of layer 1"), Value(3.0)], lr=0.1)
     trajectory(opt, 3)
@@ -465,7 +514,7 @@ def test_a_warning_names_three_parameters_and_counts_the_rest(unreached, named):
 KINDS = [
     *((kind, options) for kind, options in OPTIONS),
     (SGD, {"lr": 0.1, "momentum": 0.9, "average_gradients": 3}),
-    (AdaGrad, {"lr": 0.1}),
+    (ByLargest, {"lr": 0.1}),
     (SignDescent, {"lr": 0.1}),
 ]
 
@@ -592,8 +641,223 @@ def test_a_schedule_to_an_end_never_turns_round(make):
     assert rates == sorted(rates, reverse=True)
 
 
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: schedules.constant(-0.1), "lr must be a finite number of at least 0, got -0.1"),
+        (lambda: schedules.step_decay(0.1, 0), "every must be a finite number above 0, got 0"),
+        (lambda: schedules.step_decay(0.1, 3, factor=-1), "factor must be a finite number of at least 0, got -1"),
+        (lambda: schedules.inverse_time(0.1, 0.0), "half_after must be a finite number above 0, got 0.0"),
+        (lambda: schedules.cosine(0.1, 0), "steps must be a finite number above 0, got 0"),
+        (lambda: schedules.cosine(0.1, 5, end=-1), "end must be a finite number of at least 0, got -1"),
+        (lambda: schedules.linear(0.1, -2), "steps must be a finite number above 0, got -2"),
+        (lambda: schedules.linear(math.nan, 2), "lr must be a finite number of at least 0, got nan"),
+    ],
+)
+def test_a_schedule_of_nothing_is_refused_when_it_is_made(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+# --- parameters that a step's loss is not made of
+
+OWN_RULES = [
+    (SGD, {"lr": 0.1, "momentum": 0.9}),
+    (SGD, {"lr": 0.1, "weight_decay": 0.3}),
+    (SGD, {"lr": 0.1, "average_gradients": 3}),
+    (Adam, {"lr": 0.1}),
+    (Adam, {"lr": 0.1, "weight_decay": 0.3}),
+    (AdamW, {"lr": 0.1}),
+]
+OWN_IDS = [f"{k.__name__} {o}" for k, o in OWN_RULES]
+PART = [True, True, False, False, True, False, True]  # is the second parameter part of this step's loss?
+
+
+def steps_with_and_without(opt, a, b, part=PART):
+    for with_b in part:
+        opt.zero_grad()
+        loss = (a - 1.0) ** 2 + ((b - 3.0) ** 2 if with_b else 0.0)
+        loss.backward()
+        opt.step()
+
+
+@pytest.mark.parametrize(("kind", "options"), OWN_RULES, ids=OWN_IDS)
+def test_a_parameter_that_is_not_in_the_graph_is_skipped_state_and_all(kind, options):
+    a, b, alone, other = Value(0.5), Value(2.0), Value(2.0), Value(0.5)
+    opt, own = kind([a, b], **options), kind([alone], **options)
+    steps_with_and_without(opt, a, b)
+    for _ in range(PART.count(True)):  # the same as if those steps had never been
+        own.zero_grad()
+        ((alone - 3.0) ** 2).backward()
+        own.step()
+    assert (b.data, opt.state[1]) == (alone.data, own.state[0])
+    assert (opt.t, opt.skips) == (len(PART), [0, PART.count(False)])
+    whole = kind([other], **options)
+    for _ in PART:
+        whole.zero_grad()
+        ((other - 1.0) ** 2).backward()
+        whole.step()
+    assert (a.data, opt.state[0]) == (other.data, whole.state[0])
+
+
+@pytest.mark.filterwarnings("ignore:no backward pass:tinygrad_lite.TrainingWarning")
+@pytest.mark.parametrize(("kind", "options"), OWN_RULES, ids=OWN_IDS)
+def test_a_parameter_that_was_only_not_selected_has_gradient_zero_and_moves(kind, options):
+    a, b = Value(0.5), Value(-2.0)
+    opt, expected = kind([a, b], **options), kind([Value(0.5), Value(-2.0)], **options)
+    for used in True, False:
+        opt.zero_grad()
+        (a + 2.0 * b if used else (-(a**2) - b**2).relu()).backward()
+        opt.step()
+        for p, g in zip(expected.params, (1.0, 2.0) if used else (0.0, 0.0)):
+            p.grad = g
+        expected.step()
+    assert everything(opt) == everything(expected)
+    assert opt.skips == [0, 0]
+
+
+@pytest.mark.parametrize(("kind", "options"), OWN_RULES, ids=OWN_IDS)
+def test_pytorch_skips_and_moves_the_same_parameters(kind, options):
+    if "average_gradients" in options:
+        pytest.skip("not in PyTorch")
+    torch = pytest.importorskip("torch")
+    a, b = Value(0.5), Value(2.0)
+    steps_with_and_without(kind([a, b], **options), a, b)
+    ta, tb = (torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in (0.5, 2.0))
+    steps_with_and_without(getattr(torch.optim, kind.__name__)([ta, tb], **options), ta, tb)
+    assert (a.data, b.data) == pytest.approx((ta.item(), tb.item()), rel=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:no backward pass:tinygrad_lite.TrainingWarning")
+def test_a_gradient_of_zero_that_is_set_by_hand_counts_every_time():
+    w = Value(1.0)
+    opt = SGD([w], 0.1, momentum=0.5)
+    for g in 1.0, 0.0, 0.0:
+        w.grad = g
+        opt.step()
+    assert w.data == pytest.approx(1.0 - 0.1 * (1.0 + 0.5 + 0.25))
+    assert opt.skips == [0]
+
+
+def test_skips_are_saved_and_go_on():
+    a, b = Value(0.5), Value(2.0)
+    opt = Adam([a, b], 0.1)
+    steps_with_and_without(opt, a, b)
+    again = Adam([Value(a.data), Value(b.data)], 0.1)
+    again.load_state_dict(json.loads(json.dumps(opt.state_dict())))
+    steps_with_and_without(opt, a, b)
+    steps_with_and_without(again, *again.params)
+    assert everything(again) == everything(opt) and again.skips == opt.skips == [0, 6]
+    with pytest.raises(ValueError, match="the optimiser has 2 parameters, got skips of 3"):
+        again.load_state_dict(opt.state_dict() | {"skips": [0, 0, 0]})
+    with pytest.raises(ValueError, match="skips must be a whole number of at least 0, got -1"):
+        again.load_state_dict(opt.state_dict() | {"skips": [0, -1]})
+
+
+# --- what update returns
+
+
+@pytest.mark.parametrize(
+    ("size", "result", "error", "message"),
+    [
+        (0, lambda p: p, TypeError, r"numbers of state \(state_size\), got 1\.0: write return \(p,\), with the comma"),
+        (0, lambda p: None, TypeError, r"must return a tuple of the parameter and 0 numbers .*, got None"),
+        (0, lambda p: (p, 2.0), ValueError, r"the parameter and 0 numbers of state \(state_size\), got 2 numbers"),
+        (2, lambda p: (p, 2.0), ValueError, r"the parameter and 2 numbers of state \(state_size\), got 2 numbers"),
+        (1, lambda p: (p, None), TypeError, "what Odd.update returns must be one real number, got None"),
+        (
+            0,
+            lambda p: (Value(p),),
+            TypeError,
+            r"must return a tuple .*, got Value\(data=1\.0.*from the arguments alone",
+        ),
+    ],
+)
+def test_what_update_must_return_is_said_and_nothing_moves(size, result, error, message):
+    class Odd(Optimizer):
+        state_size = size
+
+        def update(self, p, g, lr, t, *state):
+            return result(p)
+
+    w = Value(1.0)
+    opt = Odd([w], 0.1)
+    w.grad = 0.5
+    with pytest.raises(error, match=message):
+        opt.step()
+    assert (w.data, opt.t) == (1.0, 0)
+
+
+def test_numbers_of_numpy_that_update_returns_become_floats():
+    np = pytest.importorskip("numpy")
+
+    class Rounded(Optimizer):
+        def update(self, p, g, lr, t):
+            return (np.float64(p - lr * g),)
+
+    w = Value(1.0)
+    w.grad = 0.5
+    Rounded([w], 0.1).step()
+    assert type(w.data) is float and w.data == 0.95
+
+
+# --- long gradients
+
+
+def clipped(gradients, largest):
+    params = [Value(0.0) for _ in gradients]
+    for p, g in zip(params, gradients):
+        p.grad = g
+    return optim.clip_grad_norm(params, largest), [p.grad for p in params]
+
+
+@pytest.mark.parametrize("gradients", [[3.0, -4.0], [0.3, 0.4], [0.0, 0.0], [1e200, 1e200], [5e-324, 0.0]])
+@pytest.mark.parametrize("largest", [1.0, 0.5, 0.0, 1e3])
+def test_a_gradient_is_at_most_so_long_and_keeps_its_direction(gradients, largest):
+    norm, after = clipped(gradients, largest)
+    assert norm == math.hypot(*gradients)
+    factor = min(1.0, largest / (norm + 1e-6))
+    assert after == pytest.approx([g * factor for g in gradients], rel=1e-15)
+    assert math.hypot(*after) <= max(largest, 0.0) or norm <= largest
+
+
+def test_clipping_is_pytorchs():
+    torch = pytest.importorskip("torch")
+    for gradients in [3.0, -4.0], [0.3, 0.4], [0.6, 0.8], [1e-9, 0.0]:
+        tensors = [torch.zeros((), dtype=torch.float64) for _ in gradients]
+        for x, g in zip(tensors, gradients):
+            x.grad = torch.tensor(g, dtype=torch.float64)
+        norm, after = clipped(gradients, 1.0)
+        assert norm == pytest.approx(torch.nn.utils.clip_grad_norm_(tensors, 1.0).item(), rel=1e-15)
+        assert after == pytest.approx([x.grad.item() for x in tensors], rel=1e-14)
+
+
+def test_what_cannot_be_clipped():
+    assert clipped([math.inf, 1.0], 1.0) == (math.inf, [math.inf, 1.0])  # step says which one it is
+    with pytest.raises(ValueError, match="largest must be a finite number of at least 0, got -1"):
+        clipped([1.0], -1)
+    with pytest.raises(TypeError, match=r"clip_grad_norm expects a list .* write model\.parameters\(\)"):
+        optim.clip_grad_norm(nn.MLP(1, [1]), 1.0)
+
+
+def test_a_parameter_that_no_pass_has_reached_stays_unreached_when_clipped():
+    a, b = Value(1.0), Value(1.0)
+    opt = SGD([a, b], 0.1, weight_decay=0.1)
+    (a * 5.0).backward()
+    optim.clip_grad_norm(opt.params, 1.0)
+    opt.step()
+    assert opt.skips == [0, 1] and b.data == 1.0
+
+
+def test_adam_without_eps_is_refused():
+    """0 / 0, as soon as a parameter's gradients have all been 0."""
+    for kind in Adam, AdamW:
+        with pytest.raises(ValueError, match=r"eps must be a finite number above 0, got 0\.0"):
+            kind(fresh(), eps=0.0)
+
+
 def test_optim_offers_the_names_of_the_design():
-    offered = {"SGD", "Adam", "AdamW", "schedules", "WeightAverage"}
+    offered = {"SGD", "Adam", "AdamW", "schedules", "WeightAverage", "clip_grad_norm"}
     assert offered <= vars(optim).keys()
     assert {"constant", "step_decay", "inverse_time", "cosine", "linear"} <= vars(schedules).keys()
 

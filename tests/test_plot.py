@@ -21,6 +21,8 @@ from matplotlib import pyplot as plt
 
 from tinygrad_lite import plot
 
+pytestmark = pytest.mark.sample(2)
+
 POINTS = [[-1.0, 0.5], [1.0, 1.0], [0.5, -1.0], [2.0, 0.0]]
 SIDES = [-1, 1, -1, 1]
 THREE = [0, 1, 2, 0]
@@ -237,6 +239,16 @@ def test_shape_tells_apart_what_colour_tells_apart():
 
 
 # --- history
+
+
+def test_a_list_of_losses_is_a_history():
+    for losses in [1, 0.5], (1.0, 0.5), np.array([1.0, 0.5], np.float32), [Value(1.0), Value(0.5)]:
+        (line,) = plot.history(losses).lines
+        assert line.get_ydata().tolist() == [1.0, 0.5]
+    assert len(plot.history({"SGD": [1.0, 0.5], "Adam": History(loss=[2.0])}).lines) == 2
+    for none in 3.0, ["a"], None:
+        with pytest.raises(TypeError, match="a history is what fit returned, or a list of losses, got"):
+            plot.history(none)
 
 
 def test_history_draws_the_loss_of_each_epoch_from_1():

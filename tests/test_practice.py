@@ -14,6 +14,8 @@ from tinygrad_lite import OPS, Op, Value, dot, exp, log, maximum, mean, nn, ops,
 from tinygrad_lite.engine import UNREACHED, topological_order
 from tinygrad_lite.practice import Node, Report, check_value_class, diagnose, predict
 
+pytestmark = pytest.mark.sample(5)
+
 
 def told(report):
     """What the reader reads, on one line."""

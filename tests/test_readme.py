@@ -46,7 +46,7 @@ def test_a_picture_is_what_its_block_draws(name, root, monkeypatch):
 
 def test_the_two_commands_install_what_they_need_and_name_things_that_exist(tmp_path, monkeypatch):
     demo, tests = re.findall(r"<!-- the (?:demo|tests) -->\n```bash\n(.*?)```", README, flags=re.S)
-    assert "'.[dev]'" in tests
+    assert "'.[test]'" in tests
     assert shlex.split(tests)[-6:] == ["-m", "pytest", "-n", "auto", "--dist", "loadgroup"]
     arguments = shlex.split(demo.split(" -m tinygrad_lite ")[1])
     monkeypatch.chdir(tmp_path)

@@ -11,6 +11,8 @@ import pytest
 import tinygrad_lite
 from tinygrad_lite import Value, anomaly, data, exp, fit, grad, hessian, jit, nn, no_grad, optim, tanh
 
+from .sampling import sample
+
 ROOT = Path(tinygrad_lite.__file__).parents[1]
 
 
@@ -64,6 +66,7 @@ print(*(last - first for first, last in zip(*marks)))
 """
 
 
+@pytest.mark.sample(1)
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="resident memory is read as Linux tells it")
 @pytest.mark.parametrize("kind", ["eager", "compiled", "eager fit", "compiled fit"])
 def test_ten_thousand_training_steps_keep_nothing(kind):
@@ -125,6 +128,7 @@ def backward(shape, nodes, repeats=1):
     return peak, seconds
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("shape", ["chain"])
 def test_a_graph_of_a_million_nodes_takes_at_most_500_bytes_for_each(shape):
     peak, _ = backward(shape, 10**6)
@@ -238,6 +242,6 @@ for name, what in made.items():
 
 
 def test_ten_hash_seeds_give_the_same_bits(tmp_path):
-    printed = {run(EVERYTHING, tmp_path / "m.safetensors", PYTHONHASHSEED=str(seed)) for seed in range(10)}
+    printed = {run(EVERYTHING, tmp_path / "m.safetensors", PYTHONHASHSEED=str(seed)) for seed in range(sample(2, 10))}
     assert len(printed) == 1
     assert len(set(printed.pop().split())) == 2 * 6

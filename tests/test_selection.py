@@ -13,6 +13,8 @@ from tinygrad_lite.engine import UNREACHED, gradients, topological_order
 np = pytest.importorskip("numpy")
 pytest.importorskip("llvmlite")
 
+pytestmark = pytest.mark.sample(4)
+
 inf, nan = math.inf, math.nan
 
 # name: (function of y, y where its value or a derivative is infinite or nan)

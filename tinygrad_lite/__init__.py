@@ -40,7 +40,8 @@ def __getattr__(name: str) -> Any:
 __version__ = "0.1.0"
 __all__ = [
     "History", "TrainingWarning", "Value", "anomaly", "check_op", "data", "doctor", "draw_dot", "explain", "fit",
-    "grad", "gradcheck", "hessian", "hvp", "jacobian", "jit", "load", "nn", "no_grad", "optim", "player", "save", "scope",
+    "grad", "gradcheck", "hessian", "hvp", "jacobian", "jit", "load", "nn", "no_grad", "optim", "player", "save",
+    "scope",
 ]  # fmt: skip
 __all__ += ops.__all__
 

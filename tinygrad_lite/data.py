@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
 
-from . import expect
+from . import examples, expect
 
 Points = list[list[float]]
-A = TypeVar("A")
-B = TypeVar("B")
+GAMMA = 0x9E3779B97F4A7C15  # by which the state of splitmix64 grows with each draw
+Rows: TypeAlias = Any  # of an array an array of float64, else a list
 
 
 def moons(n: int = 100, noise: float = 0.1, seed: int = 0) -> tuple[Points, list[float]]:
@@ -56,7 +56,7 @@ def spirals(n: int = 100, noise: float = 0.1, seed: int = 0) -> tuple[Points, li
 
 def xor(n: int = 100, noise: float = 0.1, seed: int = 0) -> tuple[Points, list[float]]:
     """Points around the corners of a square of side 2; class 1 where the signs of x and y differ."""
-    rng = _generator(n, noise, seed)
+    n, rng = _generator(n, noise, seed)
     X, y = [], []
     for i in range(n):
         a, b = (-1.0 if i % 2 else 1.0), (-1.0 if i // 2 % 2 else 1.0)
@@ -67,7 +67,7 @@ def xor(n: int = 100, noise: float = 0.1, seed: int = 0) -> tuple[Points, list[f
 
 def blobs(n: int = 100, noise: float = 0.1, seed: int = 0, centers: int = 3) -> tuple[Points, list[int]]:
     """Round clouds at equal distances on a circle of radius 1; classes 0, 1, ..., centers - 1."""
-    rng, centers = _generator(n, noise, seed), expect.whole("centers", centers)
+    (n, rng), centers = _generator(n, noise, seed), expect.whole("centers", centers)
     X, y = [], []
     for i in range(n):
         angle = 2 * math.pi * (i % centers) / centers
@@ -78,7 +78,7 @@ def blobs(n: int = 100, noise: float = 0.1, seed: int = 0, centers: int = 3) -> 
 
 def linear(n: int = 100, noise: float = 0.1, seed: int = 0) -> tuple[Points, list[float]]:
     """A line to find again: y = 2 x - 1 + noise, x uniform in -1 .. 1 (one coordinate per point)."""
-    rng = _generator(n, noise, seed)
+    n, rng = _generator(n, noise, seed)
     X = [[rng.uniform(-1.0, 1.0)] for _ in range(n)]
     return X, [2.0 * x - 1.0 + rng.gauss(0.0, noise) for (x,) in X]
 
@@ -97,33 +97,38 @@ def iris() -> tuple[Points, list[int]]:
     return _bundled("load_iris")
 
 
-def split(
-    X: Sequence[A], y: Sequence[B], test: float = 0.2, seed: int = 0
-) -> tuple[list[A], list[B], list[A], list[B]]:
-    """X_train, y_train, X_test, y_test after shuffling; test: the share to hold out, 0 to 1."""
-    expect.pairs("split", X, y)
-    held = round(len(X) * test)
+def split(X: Any, y: Any, test: float = 0.2, seed: int = 0) -> tuple[Rows, Rows, Rows, Rows]:
+    """X_train, y_train, X_test, y_test after shuffling.
+
+    Parameters
+    ----------
+    X, y : examples and their targets, as many of both: lists stay lists; an array, a table or a tensor becomes an
+        array of float64.
+    test : the share to hold out, 0 to 1.
+    seed : of the order.
+    """
+    X, y = examples.pairs("split", X, y)
+    held = round(len(X) * expect.number("test", test))
     if not 0 < held < len(X):
         raise ValueError(f"split expects a share that leaves examples on both sides, got {test!r} of {len(X)}")
-    order, _ = shuffled(len(X), seed)
+    order, _ = shuffled(len(X), expect.seed("seed", seed))
     train, out = order[held:], order[:held]
-    return [X[i] for i in train], [y[i] for i in train], [X[i] for i in out], [y[i] for i in out]
+    return examples.taken(X, train), examples.taken(y, train), examples.taken(X, out), examples.taken(y, out)
 
 
-def batches(
-    X: Sequence[A], y: Sequence[B], size: int, seed: int = 0, replace: bool = False
-) -> Iterator[tuple[list[A], list[B]]]:
+def batches(X: Any, y: Any, size: int, seed: int = 0, replace: bool = False) -> Iterator[tuple[Rows, Rows]]:
     """One epoch of mini-batches (X, y), shuffled.
 
     Parameters
     ----------
-    X, y : examples and their targets, as many of both.
+    X, y : examples and their targets, as many of both: lists stay lists; an array, a table or a tensor becomes an
+        array of float64.
     size : examples per batch; the last may be smaller.
     seed : of the order; give another one for the next epoch.
     replace : False shows every example once; True draws each independently, as the i_t of lectures 001 and 12.
     """
-    expect.pairs("batches", X, y)
-    size = expect.whole("size", size, of="examples")
+    X, y = examples.pairs("batches", X, y)
+    size, seed = expect.whole("size", size, of="examples"), expect.seed("seed", seed)
     if replace:
         state, order = seed, []
         for _ in range(len(X)):
@@ -133,12 +138,12 @@ def batches(
         order, _ = shuffled(len(X), seed)
     for start in range(0, len(order), size):
         chosen = order[start : start + size]
-        yield [X[i] for i in chosen], [y[i] for i in chosen]
+        yield examples.taken(X, chosen), examples.taken(y, chosen)
 
 
 def splitmix64(state: int) -> tuple[int, int]:
     """(next state, 64 random bits): Steele, Lea and Flood 2014. Small enough to run in compiled code."""
-    state = (state + 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
+    state = (state + GAMMA) & 0xFFFFFFFFFFFFFFFF
     z = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 & 0xFFFFFFFFFFFFFFFF
     z = (z ^ (z >> 27)) * 0x94D049BB133111EB & 0xFFFFFFFFFFFFFFFF
     return state, z ^ (z >> 31)
@@ -154,12 +159,17 @@ def shuffled(n: int, state: int) -> tuple[list[int], int]:
     return order, state
 
 
+def order_state(seed: int, n: int, epochs: int) -> int:
+    """The state that `shuffled` goes on from after so many shuffles of n examples, which began with this seed."""
+    return (seed + epochs * (n - 1) * GAMMA) & 0xFFFFFFFFFFFFFFFF  # each draws n - 1 times
+
+
 def _two_classes(
     n: int, noise: float, seed: int, at: Callable[[float, float], tuple[float, float]], scale: float = 1.0,
     closed: bool = False,
 ) -> tuple[Points, list[float]]:  # fmt: skip
     """Classes in turn, each spread evenly over its curve at(side, u), u from 0 to 1."""
-    rng = _generator(n, noise, seed)
+    n, rng = _generator(n, noise, seed)
     noise *= scale
     X, y = [], []
     for i in range(n):
@@ -171,10 +181,10 @@ def _two_classes(
     return X, y
 
 
-def _generator(n: int, noise: float, seed: int) -> random.Random:
-    expect.whole("n", n, of="points")
+def _generator(n: int, noise: float, seed: int) -> tuple[int, random.Random]:
+    """n, checked, and the generator of this seed."""
     expect.not_negative("noise", noise)
-    return random.Random(seed)
+    return expect.whole("n", n, of="points"), random.Random(expect.seed("seed", seed))
 
 
 def _bundled(name: str) -> tuple[Points, list[int]]:

@@ -16,9 +16,10 @@ from typing import NamedTuple
 from . import expect, nn, ops
 from .derivatives import gradients
 from .engine import Value, topological_order
+from .examples import one_by_one, pairs
 from .mistakes import TrainingWarning, not_a_loss
 from .modes import anomaly, no_grad, no_grad_active
-from .notation import aligned, filled
+from .notation import aligned, filled, printable
 from .op import Op, as_float
 from .optim import Optimizer
 
@@ -81,7 +82,8 @@ class Checkup:
         if self.parts:
             lines += ["", *aligned([_HEADINGS, *map(_cells, self.parts)], "llrrrrrr")]
         for i, (name, seen, do) in enumerate(self.findings, start=1):
-            lines += ["", filled(f"{i}. {name}: {seen}", indent="   "), filled(f"   {do}", indent="   ")]
+            found, advice = printable(f"{i}. {name}: {seen}"), printable(f"   {do}")
+            lines += ["", filled(found, indent="   "), filled(advice, indent="   ")]
         return "\n".join(lines if self.findings else [*lines, "", "Nothing found."])
 
     def _repr_html_(self) -> str:
@@ -89,7 +91,7 @@ class Checkup:
             return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
 
         def item(finding: Finding) -> str:
-            name, seen, do = map(html.escape, finding)
+            name, seen, do = map(html.escape, map(printable, finding))
             return f"<li><b>{name}</b>: {seen}<br>{do}</li>"
 
         table = "".join([row(_HEADINGS, "th"), *(row(_cells(part), "td") for part in self.parts)])
@@ -133,7 +135,7 @@ def doctor(
         raise TypeError(f"doctor expects the loss as a function, loss(x, y) -> one Value, got {loss!r}")
     if opt is not None and not isinstance(opt, Optimizer):
         raise TypeError(f"doctor expects an optimiser such as optim.SGD(model.parameters(), lr=0.1), got {opt!r}")
-    expect.pairs("doctor", X, y)
+    X, y = pairs("doctor", X, y, other=True)
     every = -(-len(X) // expect.whole("examples", examples))
     with _unchanged([*model.parameters(), *(opt.params if opt else ())], opt):
         return _Examination(model, loss, X[::every], y[::every], opt).checkup()
@@ -180,7 +182,7 @@ class _Examination:
     def objective(self) -> Value | Finding:
         """The loss of all examples, or why there is none."""
         try:
-            value = self.loss(self.X[0], self.y[0])
+            value = self.loss(one_by_one(self.X)[0], one_by_one(self.y)[0])
         except Exception as of_one:
             try:
                 value, self.whole = self.loss(self.X, self.y), True
@@ -199,7 +201,9 @@ class _Examination:
 
     def loss_of(self, X: Examples, y: Examples) -> Value:
         """As the user's function gives it for all of these examples, or the mean of what it gives for each."""
-        return self.loss(X, y) if self.whole else ops.mean([self.loss(x, t) for x, t in zip(X, y)])
+        if self.whole:
+            return self.loss(X, y)
+        return ops.mean([self.loss(x, t) for x, t in zip(one_by_one(X), one_by_one(y))])
 
     def number(self, X: Examples, y: Examples) -> float:
         with no_grad():
@@ -487,8 +491,8 @@ _HEADINGS = ("part", "activation", "units", "dead", "saturated", "|output|", "|g
 def _cells(part: Part) -> tuple[str, ...]:
     dash = "-"
     return (
-        part.name,
-        part.activation or dash,
+        printable(part.name),
+        printable(part.activation) or dash,
         str(part.units) if part.units else dash,
         str(part.dead) if part.units else dash,
         dash if part.saturated is None else f"{part.saturated:.0%}",

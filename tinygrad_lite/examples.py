@@ -7,86 +7,160 @@ refused by name. NumPy is imported only where something of its kind comes in.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, MappingView, Sequence, Set
 from numbers import Real
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, TypeAlias, cast
+
+from . import expect
+from .op import as_float
 
 Array: TypeAlias = Any  # of float64
 Row: TypeAlias = Any  # a number, a list or tuple of rows, or an array of float64
 
 
-def rows(X: Any, name: str = "X") -> Sequence[Row]:
+def rows(X: Any, name: str = "X", other: bool = False) -> Sequence[Row]:
     """X as a sequence of examples: a list, or an array of float64 whose first axis counts them.
 
     Parameters
     ----------
     X : a list or tuple of examples, each a number, a list, a tuple or an array; or an array, a pandas or polars table
-        or column, a tensor, anything with `__array__`.
+        or column, a tensor, anything with `__array__`. A list of arrays of one shape becomes one array.
     name : what the caller names it, in messages.
+    other : whether texts and dicts may be examples of a list, for a caller that only hands them on.
 
     Raises
     ------
-    TypeError for masked arrays, texts, dates, complex numbers, objects and None; for generators, sets and dicts.
-    ValueError for an array without an axis that counts examples.
+    TypeError for masked and sparse arrays, records, texts, dates, complex numbers, objects and None; for generators,
+    sets and dicts. ValueError for an array without an axis that counts examples.
+
+    A missing number of a table is nan, as everywhere in pandas; None in a list is refused.
 
     >>> rows([[1, 2.0], [3, 4]]), rows((1, 2))
     ([[1, 2.0], [3, 4]], [1, 2])
     """
-    if _is_array(X):
-        found: Any = _array(X, name)
-        if not found.ndim:
+    if is_array(X):
+        array = _array(X, name)
+        if not array.ndim:
             raise ValueError(f"{name} is one number, expected examples: a list or an array of them")
-        return found  # type: ignore[no-any-return]
-    if isinstance(X, (str, bytes, dict)) or hasattr(X, "local_grads") or not hasattr(X, "__len__"):
-        _refuse_container(X, name)
-    if not hasattr(X, "__getitem__"):
-        raise TypeError(f"{name} is a {type(X).__name__}, which has no order: write list(...) or sorted(...)")
-    return [_row(x, name, i) for i, x in enumerate(X)]
+        return cast(Sequence[Row], array)
+    found = [
+        x if other and isinstance(x, (str, Mapping)) else _row(x, name, i) for i, x in enumerate(_by_position(X, name))
+    ]
+    shapes = {getattr(x, "shape", None) for x in found}
+    return _stacked(found) if len(shapes) == 1 and None not in shapes else found
 
 
-def targets(y: Any, name: str = "y") -> Sequence[Row]:
-    """`rows` of targets: numbers of an array are floats, and a table or an array of one column is that column."""
-    found: Any = rows(y, name)
-    if isinstance(found, list):
-        return found
-    if found.ndim == 2 and found.shape[1] == 1:
-        found = found[:, 0]
-    return found.tolist() if found.ndim == 1 else found  # type: ignore[no-any-return]
+def targets(y: Any, name: str = "y", other: bool = False) -> Sequence[Row]:
+    """`rows` of targets: an array of one column, shape (n, 1), is that column, shape (n,)."""
+    found: Any = rows(y, name, other)
+    return found[:, 0] if getattr(found, "shape", ())[1:] == (1,) else found  # type: ignore[no-any-return]
 
 
-def pairs(who: str, X: Any, y: Any) -> tuple[Sequence[Row], Sequence[Row]]:
+def pairs(who: str, X: Any, y: Any, what: str = "examples", other: bool = False) -> tuple[Sequence[Row], Sequence[Row]]:
     """Examples and their targets, as many of both and at least one; who: the function, in messages."""
-    X, y = rows(X), targets(y)
-    if len(X) != len(y) or not len(X):
-        raise ValueError(f"{who} expects as many examples as targets, and at least one; got {len(X)} and {len(y)}")
+    X, y = rows(X, other=other), targets(y)
+    expect.pairs(who, X, y, what)
     return X, y
 
 
-def taken(X: Any, places: Sequence[int]) -> Sequence[Row]:
+def one_by_one(X: Sequence[Row]) -> Sequence[Row]:
+    """Rows to be read one at a time: plain floats in place of an array's numbers."""
+    return cast(Any, X).tolist() if getattr(X, "ndim", 0) == 1 else X
+
+
+def taken(X: Sequence[Row], places: Sequence[int]) -> Sequence[Row]:
     """The rows at these places: an array's as an array, others as a list."""
-    return [X[i] for i in places] if isinstance(X, list) else X[list(places)]
+    return [X[i] for i in places] if isinstance(X, list) else cast(Any, X)[list(places)]
 
 
-def _is_array(X: Any) -> bool:
+def snapshot(X: Any) -> Any:
+    """What `unchanged` compares X with later: copies of its lists and arrays."""
+    if is_array(X):
+        return _array(X, "X").copy()
+    if isinstance(X, (str, bytes)) or not isinstance(X, Iterable):
+        return X
+    parts = [x if isinstance(x, (float, int)) else snapshot(x) for x in X]
+    return tuple(parts) if isinstance(X, tuple) else parts
+
+
+def unchanged(X: Any, kept: Any) -> bool:
+    """Is X, also inside, as it was when this `snapshot` of it was taken?"""
+    if is_array(X):
+        import numpy as np
+
+        return np.array_equal(_array(X, "X"), kept, equal_nan=True)
+    if not isinstance(kept, (list, tuple)):
+        return bool(X is kept or kept == X)
+    try:
+        if kept == X:  # the usual case, in C: numbers that stayed are the same objects
+            return True
+    except ValueError:  # arrays inside have no one answer
+        pass
+    return len(X) == len(kept) and all(map(unchanged, X, kept))
+
+
+def is_array(X: object) -> bool:
     """Does X come as a whole of numbers, as arrays, tables and tensors do?"""
-    return hasattr(X, "__array__") or hasattr(X, "__dataframe__")
+    kinds = ("__array__", "__dataframe__", "__array_interface__")
+    return not isinstance(X, type) and any(hasattr(X, kind) for kind in kinds)
+
+
+def _by_position(X: Any, name: str) -> Sequence[Any]:
+    """What is in a container that can be read by position, or an error that says how to make one of it."""
+    if isinstance(X, (list, tuple)):
+        return X
+    if hasattr(X, "toarray"):
+        raise TypeError(f"{name} is a {type(X).__name__}, a sparse array: write {name}.toarray()")
+    if hasattr(X, "collect") and hasattr(X, "explain"):
+        raise TypeError(f"{name} is a {type(X).__name__}, which holds no rows yet: write {name}.collect()")
+    if isinstance(X, Mapping):
+        raise TypeError(f"{name} is a {type(X).__name__}: write list({name}.values()), or a list of rows")
+    if isinstance(X, Set) and not isinstance(X, KeysView | ItemsView):
+        raise TypeError(f"{name} is a {type(X).__name__}, which has no order: write sorted(...) or a list")
+    if isinstance(X, (Iterator, MappingView)):
+        raise TypeError(f"{name} is a {type(X).__name__}, which cannot be read by position: write list(...)")
+    if not isinstance(X, (str, bytes, bytearray, type)) and hasattr(X, "__len__") and hasattr(X, "__getitem__"):
+        try:
+            return [X[i] for i in range(len(X))]
+        except (KeyError, IndexError, TypeError) as error:
+            raise TypeError(
+                f"{name} is a {type(X).__name__}, which cannot be read by position ({type(error).__name__}: {error}): "
+                "write a list of examples"
+            ) from None
+    raise TypeError(f"{name} is {_got(X)}, expected examples: a list or an array of them{_hint(X)}")
 
 
 def _row(x: Any, name: str, i: int) -> Row:
     """One example of a list, checked: numbers as they are, what is like an array as an array."""
-    if isinstance(x, Real):
-        return x if isinstance(x, (int, float)) and type(x).__module__ != "numpy" else float(x)
-    if _is_array(x):
+    if type(x) is float:
+        return x
+    if isinstance(x, (list, tuple)):
+        kinds = set(map(type, x))
+        if kinds <= {float, bool}:
+            return x
+        parts = [_row(part, name, i) for part in x]
+        if isinstance(x, list):
+            return parts
+        return x._make(parts) if hasattr(x, "_make") else tuple(parts)
+    if is_array(x):
         found = _array(x, f"{name}[{i}]")
         return found if found.ndim else float(found)
-    if isinstance(x, list):
-        return x if set(map(type, x)) <= {float, int, bool} else [_row(part, name, i) for part in x]
-    if isinstance(x, tuple):
-        return x if set(map(type, x)) <= {float, int, bool} else tuple([_row(part, name, i) for part in x])
-    if hasattr(x, "__float__") and not hasattr(x, "local_grads") and not isinstance(x, complex):
-        return float(x)  # Decimal and the like
-    got = "None" if x is None else f"{_short(x)} ({type(x).__name__})"
-    raise TypeError(f"{name}[{i}] holds {got}, expected real numbers or lists of them{_hint(x)}")
+    if isinstance(x, int):
+        as_float(x)  # an error where it is too large for one
+        return x
+    if isinstance(x, Real) or (hasattr(x, "__float__") and not isinstance(x, complex) and not _is_value(x)):
+        return float(x)  # Fraction, Decimal and the like
+    if isinstance(x, Sequence) and not isinstance(x, (str, bytes, bytearray)):
+        return [_row(part, name, i) for part in x]
+    if hasattr(x, "toarray"):
+        raise TypeError(f"{name}[{i}] is a {type(x).__name__}, a sparse array: write .toarray()")
+    raise TypeError(f"{name}[{i}] holds {_got(x)}, expected real numbers or lists of them{_hint(x)}")
+
+
+def _stacked(arrays: Sequence[Array]) -> Array:
+    import numpy as np
+
+    return np.stack(arrays)
 
 
 def _array(X: Any, name: str) -> Array:
@@ -98,36 +172,59 @@ def _array(X: Any, name: str) -> Array:
     if hasattr(X, "detach"):  # a tensor, also one that requires a gradient or lies on another device
         X = X.detach().cpu()
         X = X.double() if X.is_floating_point() else X
-    if hasattr(X, "columns") and hasattr(X, "dtypes"):
-        columns = [_column(X, c, f"{name}[{str(c)!r}]") for c in X.columns]
-        return np.stack(columns, axis=1) if columns else np.zeros((len(X), 0))
+    if hasattr(X, "columns") and hasattr(X, "dtypes"):  # column by column, so that one of texts can be named
+        labels = list(X.columns)
+        columns = [X.iloc[:, k] if hasattr(X, "iloc") else X[label] for k, label in enumerate(labels)]
+        reals = [_real(column, f"{name}[{str(label)!r}]") for column, label in zip(columns, labels)]
+        return np.stack(reals, axis=1) if reals else np.zeros((len(X), 0))
     return _real(X, name)
 
 
-def _column(table: Any, name: Any, shown: str) -> Array:
-    """One column of a table, by its label even where another one has the same: pandas then gives a table."""
-    column = table[name]
-    if hasattr(column, "columns"):
-        raise TypeError(f"{shown} names {len(column.columns)} columns: give each a name of its own")
-    return _real(column, shown)
+_KINDS = {"c": "complex numbers", "M": "dates", "m": "times", "U": "texts", "S": "texts", "T": "texts", "V": "records"}
 
 
 def _real(X: Any, name: str) -> Array:
+    """An array or a column as float64; TypeError that shows the first of its entries that is no real number."""
     import numpy as np
 
-    array = np.asarray(X)
-    if array.dtype.kind == "O" and hasattr(X, "isna"):  # pandas' numbers with a place for NA
-        try:
-            array = X.to_numpy(dtype=float, na_value=np.nan) if X.dtype != object else array
-        except (TypeError, ValueError):
-            pass
-    if array.dtype.kind not in "biuf":
-        kind = {"c": "complex numbers", "M": "dates", "m": "times", "U": "texts", "S": "texts", "T": "texts"}.get(
-            array.dtype.kind, "objects"
-        )
-        example = next(iter(array.ravel().tolist()), None) if array.size else None
-        raise TypeError(f"{name} holds {kind}, such as {_short(example)}, expected real numbers{_hint(example)}")
-    return np.asarray(array, dtype=np.float64)
+    array: Any = np.asarray(X)
+    if array.dtype.kind == "O":
+        array = _with_gaps(X, array)
+    elif array.dtype.kind == "V" and array.dtype.names is None:  # a float that NumPy does not know, as bfloat16
+        array = np.asarray(array, dtype=np.float64)
+    if array.dtype.kind in "biuf":
+        return np.asarray(array, dtype=np.float64)
+    entries = array.ravel()
+    items = entries if array.dtype.kind in "mMV" else entries.tolist()
+    example = next((x for x in items if not isinstance(x, Real) or array.dtype.kind in "mMV"), None)
+    if array.dtype.kind == "V":
+        fields = list(array.dtype.names or [])
+        raise TypeError(f"{name} holds records of {fields}: write np.stack([a[field] for field in {fields}], axis=1)")
+    if len(items) and array.dtype.kind == "O" and all(isinstance(x, Real) for x in items):
+        raise TypeError(f"{name} holds numbers as objects: write .astype(float)")
+    kind = _KINDS.get(array.dtype.kind, "texts" if isinstance(example, str) else "objects")
+    shown = str(example) if array.dtype.kind in "mM" else _short(example)
+    raise TypeError(f"{name} holds {kind}, such as {shown}, expected real numbers{_hint(example)}")
+
+
+def _with_gaps(X: Any, array: Array) -> Array:
+    """A column of numbers with a place for missing ones, which pandas and polars give as objects: missing is nan."""
+    import numpy as np
+
+    dtype: Any = getattr(X, "dtype", None)
+    if hasattr(X, "null_count") and (dtype.is_numeric() or str(dtype) == "Boolean"):
+        return np.asarray(X.cast(float))
+    if hasattr(X, "isna") and getattr(dtype, "kind", "O") in "biuf":
+        return X.to_numpy(dtype=float, na_value=np.nan)
+    return array
+
+
+def _is_value(x: object) -> bool:
+    return hasattr(x, "local_grads")
+
+
+def _got(x: object) -> str:
+    return "None" if x is None else f"{_short(x)} ({type(x).__name__})"
 
 
 def _short(x: object) -> str:
@@ -136,18 +233,17 @@ def _short(x: object) -> str:
 
 
 def _hint(x: object) -> str:
+    """What to write instead of x, after a colon; nothing where that is not known."""
     if isinstance(x, str):
         return ": give each class a number, or float(text) of a text that is one"
-    if isinstance(x, dict):
+    if isinstance(x, Mapping):
         return ': write [row["a"], row["b"]] for each row'
     if isinstance(x, complex):
         return ": write z.real, z.imag"
+    if _is_value(x):
+        return ": write v.data"
+    if isinstance(x, (list, tuple)) or isinstance(getattr(x, "ndim", None), int):
+        return ": a column of lists is .tolist() (pandas) or .to_list() (polars)"
+    if isinstance(x, Iterable):
+        return ": write list(...)"
     return ""
-
-
-def _refuse_container(X: Any, name: str) -> NoReturn:
-    if isinstance(X, dict):
-        raise TypeError(f"{name} is a dict: write list({name}.values()), or a list of rows")
-    if hasattr(X, "__iter__") and not isinstance(X, (str, bytes)):
-        raise TypeError(f"{name} is a {type(X).__name__}, which can be read only once: write list(...)")
-    raise TypeError(f"{name} is {_short(X)} ({type(X).__name__}), expected examples: a list or an array of them")

@@ -7,9 +7,9 @@ Each returns the argument as it is to be used. Standard library only: a Value is
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Collection, Iterable, Sequence
-from numbers import Integral
-from typing import TYPE_CHECKING, Any, SupportsFloat, TypeVar
+from typing import TYPE_CHECKING, Any, SupportsFloat, TypeVar, cast
 
 if TYPE_CHECKING:
     from .engine import Value
@@ -45,6 +45,14 @@ def learning_rate(lr: object) -> float:
     return not_negative("lr", lr)
 
 
+def positive(name: str, x: object) -> float:
+    """x as a float; ValueError unless it is finite and above 0."""
+    value = number(name, x)
+    if not 0.0 < value < math.inf:
+        raise ValueError(f"{name} must be a finite number above 0, got {x!r}")
+    return value
+
+
 def below_one(name: str, x: object) -> float:
     """x as a float; ValueError unless 0 <= x < 1, as a share of the past that is kept at each step."""
     value = number(name, x)
@@ -54,10 +62,28 @@ def below_one(name: str, x: object) -> float:
 
 
 def whole(name: str, n: object, least: int = 1, of: str = "") -> int:
-    """n as an int; ValueError unless it is a whole number of at least `least`. of: what it counts."""
-    if not isinstance(n, Integral) or n < least:
+    """n as an int; ValueError unless it is a whole number of at least `least`, of Python's or NumPy's. of: what it
+    counts."""
+    found = _integer(n)
+    if found is None or found < least:
         raise ValueError(f"{name} must be a whole number of {f'{of}, ' if of else ''}at least {least}, got {n!r}")
-    return int(n)
+    return found
+
+
+def seed(name: str, n: object) -> int:
+    """n as an int; TypeError unless it is a whole number."""
+    found = _integer(n)
+    if found is None:
+        raise TypeError(f"{name} must be a whole number, got {n!r}")
+    return found
+
+
+def _integer(n: object) -> int | None:
+    """n as an int, None where it is no whole number: of Python, NumPy, or whatever else can be an index."""
+    try:
+        return operator.index(cast(Any, n))
+    except TypeError:
+        return None
 
 
 def one_of(name: str, x: T, names: Collection[T], otherwise: str) -> T:
@@ -113,7 +139,10 @@ def parameters(who: str, values: Iterable[Value]) -> list[Value]:
 
 
 def inputs(who: str, nin: int, x: Sequence[T]) -> Sequence[T]:
-    """x; an error unless it is one example of nin inputs."""
+    """x as a sequence; an error unless it is one example of nin inputs. A row of an array, a table or a tensor comes
+    as a list, whose numbers are read faster, and by position whatever their labels are."""
+    if x.__class__ is not list and hasattr(x, "tolist"):
+        x = x.tolist()
     if hasattr(x, "local_grads") or isinstance(x, str) or not hasattr(x, "__len__"):
         raise TypeError(f"{who} expects a list of {nin} inputs, got {x!r}; for one input write [x]")
     if len(x) and hasattr(x[0], "__len__") and not isinstance(x[0], str):
@@ -136,7 +165,7 @@ def pairs(who: str, X: Sequence[object], y: Sequence[object], what: str = "examp
 
 def matched(who: str, prediction: Any, target: Any) -> list[tuple[Any, Any]]:
     """[(f, y), ...] of two numbers, or of two lists of one length."""
-    prediction, target = (list(x) if getattr(x, "ndim", 0) else x for x in (prediction, target))
+    prediction, target = (x.tolist() if hasattr(x, "tolist") else x for x in (prediction, target))
     lists = [isinstance(x, (list, tuple)) for x in (prediction, target)]
     if not any(lists):
         return [(prediction, target)]

@@ -9,40 +9,20 @@ from __future__ import annotations
 
 import functools
 import heapq
-import itertools
 import math
-import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
-from . import ops
+from . import notation, ops
 from .derivatives import gradients
 from .engine import UNREACHED, Value, topological_order
 from .mistakes import has_changed
-from .notation import (
-    ATOM,
-    EQUALS,
-    LOOSE,
-    TIMES,
-    Prose,
-    Table,
-    Written,
-    code,
-    count_of,
-    escaped,
-    function,
-    joined,
-    number,
-    partial,
-    say,
-    word,
-    written,
-)
+from .notation import Prose, Table, Written, joined, named, number, partial, say, word, written
 from .op import Op, as_float
-from .parts import names, printable
+from .parts import distinct, names, numbered
 
 MOST = 8  # rows of a table: the largest contributions, the largest paths
 
@@ -60,8 +40,8 @@ class Contribution(NamedTuple):
     local: float | None
 
     @property
-    def operand(self) -> Any:
-        return self.user.args[self.place]
+    def operand(self) -> Value:
+        return cast(Value, self.user.args[self.place])
 
     @property
     def product(self) -> float | None:
@@ -112,19 +92,30 @@ class Explanation:
     def __repr__(self) -> str:
         return self.fitted(shutil.get_terminal_size().columns)
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         return {"text/plain": repr(self), "text/markdown": self.latex}
 
 
 def explain(v: Value, root: Value | None = None, wrt: Value | None = None) -> Explanation:
     """What v is, where it came from, and where its gradient comes from.
 
-    explain(v)         how v was made, its local derivatives, and what it sends to its operands.
-    explain(v, loss)   d loss / d v as the sum over the users of v of upstream x local derivative, and why it
-                       is 0, nan or else. A Value knows its operands and not its users: they are found from
-                       loss, the Value on which backward() was called.
-    explain(v, wrt=x)  d v / d x as the sum over the paths from x to v.
+    Parameters
+    ----------
+    v : Value
+        Alone: how it was made, its local derivatives, and what it sends to its operands.
+    root : Value, optional
+        Where backward() was called. Then also d root / d v as the sum over the users of v of upstream x local
+        derivative, and why it is 0, nan or else. A Value knows its operands, not its users: they are found from root.
+    wrt : Value, optional
+        Then d v / d wrt as the sum over the paths from wrt to v.
 
+    Raises
+    ------
+    TypeError
+        For what is no Value, such as a list of them.
+
+    Examples
+    --------
     >>> w, x = Value(3.0, "w"), Value(0.5, "x")
     >>> y = w * x + w
     >>> print(explain(w, y).text)
@@ -144,29 +135,27 @@ def explain(v: Value, root: Value | None = None, wrt: Value | None = None) -> Ex
         if not isinstance(given, Value) and (role == "v" or given is not None):
             hint = "one Value at a time, for example explain(model.layers[0].neurons[0].b, loss)"
             raise TypeError(f"explain expects a Value as {role}, got {given!r}; {hint}")
+    return _explanation(v, root, wrt)
+
+
+def _explanation(v: Value, root: Value | None, wrt: Value | None) -> Explanation:
     below = topological_order(v)
     order = below if root is None else topological_order(root)
     words = _Words([*order, *below, *([] if wrt is None else [wrt])])
-    blocks: list[Prose | Table] = [say("{}" if v.op else "{} is a leaf: no operation made it.", words.computation(v))]
-    if not math.isfinite(v.data):
-        blocks += _births(words, below)
+    blocks: list[Prose | Table] = [*_origin(words, below)]
     uses: list[Contribution] = []
     upstream = None if v.grad is UNREACHED else v.grad
     if root is not None:
         flow = _Flow(words, order)
-        upstream = flow.adjoint.get(v)
-        users = [user for user in order if v in user.args]
-        uses = [flow.use(user, i) for user in users for i, x in enumerate(user.args) if x is v]
+        upstream, uses = flow.adjoint.get(v), flow.uses(v)
         blocks += flow.gradient(v, uses)
-    operands = [i for i, x in enumerate(v.args) if isinstance(x, Value)]
-    sent = [Contribution(v, i, upstream, v.local_grads[i]) for i in operands]
-    found: list[Path] = []
-    count, derivative = 0.0, None
+    sent = [Contribution(v, i, upstream, v.local_grads[i]) for i, x in enumerate(v.args) if isinstance(x, Value)]
+    paths, count, derivative = list[Path](), 0.0, None
     if wrt is not None:
         flow = _Flow(words, below)
-        found, count = _largest_paths(below, wrt)
+        paths, count = _largest_paths(below, wrt)
         derivative = flow.adjoint.get(wrt)
-        blocks += flow.paths(wrt, found, count)
+        blocks += flow.paths(wrt, paths, count)
     elif sent:
         blocks += _sent(words, v, sent)
     if root is None and wrt is None:
@@ -175,7 +164,7 @@ def explain(v: Value, root: Value | None = None, wrt: Value | None = None) -> Ex
         text = "Some .data changed after the graph was recorded, as a step of an optimiser does. Local derivatives "
         blocks.append(say(text + "belong to the recorded forward pass: run it again for those of the new numbers."))
     gradient = None if root is None else upstream
-    return Explanation(tuple(blocks), tuple(uses), tuple(sent), gradient, tuple(found), count, derivative)
+    return Explanation(tuple(blocks), tuple(uses), tuple(sent), gradient, tuple(paths), count, derivative)
 
 
 # --- the sections of an explanation
@@ -188,6 +177,11 @@ class _Flow:
         self.words, self.order, self.root = words, order, order[-1]
         self.adjoint = gradients(order)
 
+    def uses(self, v: Value) -> list[Contribution]:
+        """What the users of v send to it."""
+        users = [user for user in self.order if v in user.args]
+        return [self.use(user, i) for user in users for i, x in enumerate(user.args) if x is v]
+
     def use(self, user: Value, i: int) -> Contribution:
         return Contribution(user, i, self.adjoint.get(user), user.local_grads[i])
 
@@ -198,11 +192,11 @@ class _Flow:
         if not uses and v is not root:
             text = "There is no path from {} to {}: {} is not among the Values that {} was made from. A path also ends "
             text += "where a number is taken out of the graph, by .data or under {}."
-            yield say(text, name, whole, name, whole, code("no_grad()"))
+            yield say(text, name, whole, name, whole, notation.code("no_grad()"))
             if root in topological_order(v):
                 yield say("The other way round there is one: explain({}, {}).", whole, name)
         elif v is root:
-            yield say("{} = 1: here backward() starts.", partial(whole, name))
+            yield say("{} = 1: backward() starts here.", partial(whole, name))
         elif total is None:
             yield say("Nothing is sent to {}:", name)
         else:
@@ -234,7 +228,7 @@ class _Flow:
             slope = joined(" = ", partial(end, start), number(total))
             yield say(f"{{}} {over} sends the product of its local derivatives.", slope)
             blank = word("")
-            rows = [(words.path(path), words.factors(path), EQUALS, number(path.product)) for path in paths]
+            rows = [(words.path(path), words.factors(path), notation.EQUALS, number(path.product)) for path in paths]
             if count > len(paths):
                 rest = total - _added(path.product for path in paths)
                 if abs(rest) < 1e-12 * sum(_size(path.product) for path in paths):
@@ -259,15 +253,15 @@ class _Flow:
             return
         passes = v.grad / expected if expected else 0.0
         if v.op is not None:
-            text = "But {}.grad is {}: the last backward pass that came by did not start from {}."
+            text = "But {}.grad is {}: the last backward pass to reach it did not start from {}."
             yield say(text, name, number(v.grad), whole)
         elif 1.5 < passes < 1e9 and _same(passes, round(passes)):
             text = "But {}.grad is {}, {:,} times as much: backward passes add up in a leaf until {} is called."
-            yield say(text, name, number(v.grad), round(passes), code("zero_grad()"))
+            yield say(text, name, number(v.grad), round(passes), notation.code("zero_grad()"))
         else:
             text = "But {}.grad is {}. Other backward passes have added to it, it was changed by hand, or "
             text += "{}.backward() has not been called since {}."
-            yield say(text, name, number(v.grad), whole, code("zero_grad()"))
+            yield say(text, name, number(v.grad), whole, notation.code("zero_grad()"))
 
     def _why(self, v: Value, terms: Sequence[float]) -> Iterator[Prose]:
         """What made d root / d v nothing, 0, tiny, infinite or nan: the places on the way down from the root."""
@@ -278,8 +272,8 @@ class _Flow:
             for use in lost[:3]:
                 yield _reason(words, use)
             if len(lost) > 3:
-                text = "It is lost in {} on the way to {} too."
-                yield say(text, count_of(len(lost) - 3, "other place"), words.name(v))
+                text = "It is also lost in {} on the way to {}."
+                yield say(text, notation.count_of(len(lost) - 3, "other place"), words.name(v))
             cancelled = dict.fromkeys(use.operand for use in way if use.product and not self.adjoint[use.operand])
             for x in list(cancelled)[:3]:
                 yield say("The contributions to the gradient of {} are not 0, but they cancel.", words.name(x))
@@ -312,7 +306,7 @@ class _Flow:
         if math.isnan(self.adjoint[v]) and "nan" not in firsts:
             yield say("Then inf and -inf are added, which gives nan.")
         elif not firsts:
-            yield say("No product is infinite: on the way so many are added up that a float cannot hold the sum.")
+            yield say("No single product is infinite, but on the way a sum of them overflows.")
 
     def _on_the_way(self, v: Value) -> Iterator[Contribution]:
         """Every use on a way from the root down to v that a gradient comes to, users first."""
@@ -357,7 +351,7 @@ def _reason(words: _Words, use: Contribution) -> Prose:
         if op is ops.relu:
             return say("{} is dead: {} is not above 0, so nothing is sent back.", equation, words.valued(x))
         if not any(map(callable, op.partials if isinstance(op.partials, tuple) else (op.partials,))):
-            return say("{} only jumps: it has no slope, so nothing is sent to {}.", equation, words.name(x))
+            return say("{} is piecewise constant, so nothing is sent to {}.", equation, words.name(x))
         text = "{} = {} took its value from elsewhere: {} was not selected, so nothing is sent to it."
         return say(text, equation, number(user.data), words.valued(x))
     if use.local:
@@ -374,9 +368,10 @@ def _reason(words: _Words, use: Contribution) -> Prose:
     return say("{} is flat at {}: its local derivative is {}.", equation, words.valued(x), words.local(use))
 
 
-def _births(words: _Words, below: Sequence[Value]) -> Iterator[Prose]:
-    """The first node that made the last one infinite or nan; where nan came later, the node that made it, too."""
+def _origin(words: _Words, below: Sequence[Value]) -> Iterator[Prose]:
+    """How the last of these Values was made; where it is infinite or nan, also the first node that is."""
     v = below[-1]
+    yield say("{}" if v.op else "{} is a leaf: no operation made it.", words.computation(v))
 
     def first(bad: Callable[[float], bool]) -> Value:
         trail = {v}
@@ -385,8 +380,8 @@ def _births(words: _Words, below: Sequence[Value]) -> Iterator[Prose]:
                 trail.update(x for x in node.args if isinstance(x, Value) and bad(x.data))
         return next(node for node in below if node in trail)
 
-    found = [first(lambda data: not math.isfinite(data))]
-    if math.isnan(v.data) and not math.isnan(found[0].data):
+    found = [] if math.isfinite(v.data) else [first(lambda data: not math.isfinite(data))]
+    if math.isnan(v.data) and not math.isnan(found[0].data):  # nan came later
         found.append(first(math.isnan))
     for node in found:
         kind = "nan" if math.isnan(node.data) else "infinity"
@@ -408,7 +403,7 @@ def _table(words: _Words, head: str, uses: Sequence[Contribution], what: str, to
             if often[use.user] > 1:
                 who = joined("", who, word(f" (operand {use.place + 1})"))
         numbers = [nothing if x is None else number(x) for x in (use.upstream, use.local, use.product)]
-        rows.append((who, numbers[0], TIMES, numbers[1], EQUALS, numbers[2], words.formula(use)))
+        rows.append((who, numbers[0], notation.TIMES, numbers[1], notation.EQUALS, numbers[2], words.formula(use)))
     if rest:
         zeros = sum(not use.product for use in rest)
         zero = f" ({'all' if zeros == len(rest) else f'{zeros:,}'} 0)" if zeros else ""
@@ -424,53 +419,30 @@ def _table(words: _Words, head: str, uses: Sequence[Contribution], what: str, to
 def _largest_paths(order: Sequence[Value], x: Value) -> tuple[list[Path], float]:
     """The MOST paths from x to the last of order with the largest |product|, and how many paths there are.
 
-    A path that was found is left where another one can leave it (Lawler 1972): at each of its nodes,
-    through each other operand, and from there on along the best. So the time is that of MOST walks
-    through the graph, however many paths there are.
+    Each node keeps the MOST best paths to it, so the time does not depend on how many there are.
     """
-    best: dict[Value, float] = {x: 1.0}  # the largest |product| from x to here,
-    along: dict[Value, int] = {}  # and the operand through which it comes
-    count: dict[Value, float] = {x: 1}
+    root, count = order[-1], dict[Value, float]({x: 1})
+    # best first: |product|, minus the place of the operand that the path comes through, minus the place in its list
+    best: dict[Value, list[tuple[float, int, int]]] = {x: [(1.0, 0, 0)]}
     for node in order:
         edges = [
-            (a, dx, i) for i, (a, dx) in enumerate(zip(node.args, node.local_grads)) if dx is not None and a in best
+            (i, a, dx) for i, (a, dx) in enumerate(zip(node.args, node.local_grads)) if dx is not None and a in best
         ]
         if edges:
-            best[node], negative = max((_size(dx * best[a]), -i) for a, dx, i in edges)
-            along[node] = -negative
-            counts = [count[a] for a, _, _ in edges]
+            ways = [(_size(dx * way[0]), -i, -k) for i, a, dx in edges for k, way in enumerate(best[a])]
+            best[node] = heapq.nlargest(MOST, ways)
+            counts = [count[a] for _, a, _ in edges]
             count[node] = math.inf if math.inf in counts or sum(counts) > 1e308 else sum(counts)
-    root = order[-1]
-    if root not in best:
-        return [], 0
     found: list[Path] = []
-    # paths to come: -|product|, a number that breaks ties, a path from the root, where to leave it, and how
-    heap: list[tuple[float, int, list[tuple[Value, int]], int, int]] = [(-best[root], 0, [], 0, -1)]
-    ties = itertools.count(1)
-    while heap and len(found) < MOST:
-        _, _, parent, length, way = heapq.heappop(heap)
-        path = parent[:length]
-        node = parent[length][0] if way >= 0 else root
-        size = 1.0
-        for user, i in path:
-            size = _size(size * (user.local_grads[i] or 0.0))
-        exits: list[tuple[float, int, int]] = []
-        while node is not x:
-            if way < 0:
-                way = along[node]
-                for i, (a, dx) in enumerate(zip(node.args, node.local_grads)):
-                    if i != way and dx is not None and a in best:
-                        exits.append((_size(size * _size(dx * best[a])), -len(path), -i))
-                if len(exits) > 1000:
-                    exits = heapq.nlargest(MOST, exits)
-            path.append((node, way))
-            size = _size(size * (node.local_grads[way] or 0.0))
-            node, way = node.args[way], -1
-        for through, place, i in heapq.nlargest(MOST, exits):
-            heapq.heappush(heap, (-through, next(ties), path, -place, -i))
-        local_grads = tuple([user.local_grads[i] or 0.0 for user, i in reversed(path)])
-        found.append(Path((x, *[user for user, _ in reversed(path)]), local_grads, math.prod(local_grads, start=1.0)))
-    return found, count[root]
+    for place in range(len(best.get(root, ()))):
+        nodes, local_grads, k = [root], list[float](), -place
+        while nodes[-1] is not x:
+            user = nodes[-1]
+            _, i, k = best[user][-k]
+            nodes.append(user.args[-i])
+            local_grads.append(user.local_grads[-i] or 0.0)
+        found.append(Path(tuple(nodes[::-1]), tuple(local_grads[::-1]), math.prod(local_grads[::-1], start=1.0)))
+    return found, count.get(root, 0)
 
 
 def _size(x: float) -> float:
@@ -483,10 +455,7 @@ def _same(a: float, b: float) -> bool:
 
 
 def _added(xs: Iterable[float | None]) -> float:
-    total = 0.0
-    for x in xs:
-        total += x or 0.0
-    return total
+    return float(ops.total([x or 0.0 for x in xs]))  # the builtin sum compensates from Python 3.12 on
 
 
 # --- terms: derivatives that write themselves down
@@ -516,32 +485,36 @@ class _Term(Value):
         out = op.value(*data)
         if op in (ops.equal, ops.less, ops.less_equal):
             return out
-        xs: list[Any] = [x if isinstance(x, cls) else d for x, d in zip(operands, data)]
-        below = None
+        xs = [x if isinstance(x, cls) else d for x, d in zip(operands, data)]
         if op is ops.mul:
-            if 1.0 in xs:
-                return xs[1] if xs[0] == 1.0 else xs[0]
-            if 0.0 in xs and out == 0.0:
-                return 0.0
-            if xs[0] is xs[1]:
-                op, xs = ops.power, [xs[0], 2.0]
-            elif isinstance(xs[1], cls) and xs[1].below:
-                return cls(out, written(ops.div, [_write(xs[0]), xs[1].below]))
-        elif op is ops.div and xs[0] == 1.0:
-            below = _write(xs[1])
-        elif op is ops.power and isinstance(xs[1], float):
-            x, n = xs
-            if n in (0.0, 1.0):
-                return x if n else 1.0
-            if n < 0.0:
-                below = _write(cls.record(op, [x, -n]))
-                return cls(out, written(ops.div, [number(1.0), below]), below)
-            if n == 0.5:
-                op, xs = ops.sqrt, [x]
-        return cls(out, written(op, [_write(x) for x in xs]), below)
+            return cls._product(out, *xs)
+        if op is ops.power and isinstance(xs[1], float):
+            return cls._power(out, xs[0], xs[1])
+        return cls(out, written(op, [_write(x) for x in xs]), _write(xs[1]) if op is ops.div and xs[0] == 1.0 else None)
+
+    @classmethod
+    def _product(cls, out: float, a: _Term | float, b: _Term | float) -> _Term | float:
+        if 1.0 in (a, b):
+            return b if a == 1.0 else a
+        if 0.0 in (a, b) and out == 0.0:
+            return 0.0
+        if a is b:
+            return cls(out, written(ops.power, [_write(a), number(2.0)]))
+        if isinstance(b, _Term) and b.below:
+            return cls(out, written(ops.div, [_write(a), b.below]))
+        return cls(out, written(ops.mul, [_write(a), _write(b)]))
+
+    @classmethod
+    def _power(cls, out: float, x: _Term | float, n: float) -> _Term | float:
+        if n in (0.0, 1.0):
+            return x if n else 1.0
+        if n < 0.0:
+            below = _write(cls.record(ops.power, [x, -n]))
+            return cls(out, written(ops.div, [number(1.0), below]), below)
+        return cls(out, written(ops.sqrt, [_write(x)]) if n == 0.5 else written(ops.power, [_write(x), number(n)]))
 
 
-def formulas(node: Value, name: Callable[[Value], Written]) -> Sequence[Any]:
+def formulas(node: Value, name: Callable[[Value], Written]) -> Sequence[_Term | float | None]:
     """d node / d operand for each operand: a term, or a number where there is nothing to write, or None."""
     assert node.op is not None
     terms = {x: _Term(x.data, name(x)) for x in node.args if isinstance(x, Value)}
@@ -571,30 +544,14 @@ class _Words:
     def __init__(self, nodes: Iterable[Value]) -> None:
         nodes = list(dict.fromkeys(nodes))
         given = names(nodes)
-        often, seen, free = Counter(given.values()), Counter[str](), 0
         self.changed = False
-        self._formulas: dict[Value, Sequence[Any]] = {}
-        self._called: dict[Value, str] = {}
-        for node in nodes:
-            if node in given:
-                text = given[node]
-                seen[text] += 1
-                self._called[node] = text if often[text] == 1 else f"{text}#{seen[text]}"
-                continue
-            free += 1
-            while f"v{free}" in often:
-                free += 1
-            self._called[node] = f"v{free}"
+        self._formulas: dict[Value, Sequence[_Term | float | None]] = {}
+        self._called = numbered(nodes, given) | distinct(given)
 
     def name(self, node: Value) -> Written:
-        text = printable(str(self._called[node]))
-        if len(text) > 40:
-            text = f"{text[:24]}...{text[-13:]}"
-        short = re.fullmatch(r"([A-Za-z])_?([0-9]*)", text)  # w1 and w_1 are written with an index
-        latex = rf"\mathrm{{{escaped(text)}}}" if not short else short[1] + (f"_{{{short[2]}}}" if short[2] else "")
-        return Written(text, latex, ATOM if re.fullmatch(r"[\w.#]+", text) else LOOSE)
+        return named(self._called[node])
 
-    def valued(self, x: Any) -> Written:
+    def valued(self, x: Value | float) -> Written:
         """`x = 2`, or only the number where x is one."""
         return joined(" = ", self.name(x), number(x.data)) if isinstance(x, Value) else number(x)
 
@@ -650,11 +607,10 @@ class _Words:
             whole = written(node.op, [self.name(x) if isinstance(x, Value) else number(x) for x in node.args])
             if len(whole.text) <= 48 or len(node.args) <= 3:
                 return whole
-        n = f"{len(node.args):,} operands"
-        return Written(f"{node.op.name}({n})", rf"{function(node.op)}(\text{{{n}}})")
+        return notation.elided(node.op, len(node.args))
 
 
-def _write(x: Any) -> Written:
+def _write(x: _Term | float) -> Written:
     return x.written if isinstance(x, _Term) else number(x)
 
 

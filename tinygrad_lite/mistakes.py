@@ -51,15 +51,24 @@ def not_a_loss(value: object) -> str:
 def user_line() -> str:
     """File, line and text of the innermost frame outside this package."""
     frame, _ = _user_frame()
-    file, number = frame.f_code.co_filename, frame.f_lineno
+    return line_of(frame, frame.f_lineno)
+
+
+def line_of(frame: FrameType, number: int) -> str:
+    """File, number and text of this line of a frame's code."""
+    file = frame.f_code.co_filename
     return f"{file}:{number}: {linecache.getline(file, number).strip()}"
+
+
+def in_package(frame: FrameType) -> bool:
+    """Does this frame run a function of the package?"""
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0] == __name__.partition(".")[0]
 
 
 def _user_frame() -> tuple[FrameType, int]:
     """The innermost frame outside this package, and how many frames it lies above our caller, itself 1."""
     frame, depth = sys._getframe(1), 1
-    package = __name__.partition(".")[0]
-    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == package:
+    while frame.f_back and (in_package(frame) or frame.f_globals.get("__name__", "").startswith("numpy.")):
         frame, depth = frame.f_back, depth + 1
     return frame, depth
 

@@ -20,29 +20,17 @@ from .ops import Op
 
 
 def digits(x: float, n: int = 6) -> str:
-    """x to n significant digits, without trailing zeros.
-
-    >>> digits(1 / 3), digits(1 / 3, 2), digits(1e-7), digits(2.0)
-    ('0.333333', '0.33', '1e-07', '2')
-    """
+    """x to n significant digits: 0.333333, 2, 1e-07."""
     return f"{x:.{n}g}"
 
 
 def decimals(x: float) -> str:
-    """x to four decimals, as in boxes; with an exponent where decimals would say little.
-
-    >>> decimals(2.0), decimals(1 / 3), decimals(1e-7)
-    ('2.0000', '0.3333', '1.000e-07')
-    """
+    """x to four decimals, as in boxes: 0.3333, 2.0000; with an exponent where they would say little: 1.000e-07."""
     return f"{x:.4f}" if x == 0.0 or 1e-3 <= abs(x) < 1e5 or not math.isfinite(x) else f"{x:.3e}"
 
 
 def span(numbers: Iterable[float]) -> str:
-    """One number, or the least and the greatest of several.
-
-    >>> span([3.0]), span([3.0, 1.0, 2.0]), span([1.0, math.nan])
-    ('3.0000', '1.0000 .. 3.0000', 'nan in 1 of 2')
-    """
+    """One number, or the least and the greatest of several: 1.0000 .. 3.0000."""
     found = list(numbers)
     undefined = sum(map(math.isnan, found))
     if undefined:
@@ -60,17 +48,12 @@ def count_of(n: int, what: str) -> str:
 
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _BREAKS = re.compile("\r\n|[\n\r\v\f\x85\u2028\u2029]")
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
-
-def xml_legal(text: str) -> str:
-    """The text, with U+FFFD in place of the characters that XML forbids."""
-    return _NOT_XML.sub(_REPLACEMENT, text)
+NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def one_line(text: str) -> str:
     """The text as pictures show it: a line break as a visible sign, no tabs, no characters that XML forbids."""
-    return xml_legal(_BREAKS.sub("\N{RETURN SYMBOL}", text).replace("\t", " "))
+    return NOT_XML.sub(_REPLACEMENT, _BREAKS.sub("\N{RETURN SYMBOL}", text).replace("\t", " "))
 
 
 def printable(text: str) -> str:
@@ -84,11 +67,7 @@ def columns(text: str) -> int:
 
 
 def shortened(text: str, most: int = 40) -> str:
-    """The text; where it takes more than `most` columns, without its middle.
-
-    >>> shortened("encoder.layers.0.neurons.12.w.3", 24)
-    'encoder.layer...s.12.w.3'
-    """
+    """The text; where it takes more than `most` columns, its ends: encoder...12.w.3. Nothing in fewer than 5."""
     if columns(text) <= most:
         return text
     last = most // 3
@@ -98,7 +77,7 @@ def shortened(text: str, most: int = 40) -> str:
         head = head[:-1]
     while columns(tail) > last:
         tail = tail[1:]
-    return f"{head}...{tail}"[:most]
+    return f"{head}...{tail}" if head else ""
 
 
 # --- expressions, in plain text and in LaTeX
@@ -145,7 +124,7 @@ def written(op: Op, xs: Sequence[Written]) -> Written:
         return Written(text, _plus(xs), _SUM)
     if op in (ops.sqrt, ops.abs_):
         return Written(text, rf"\sqrt{{{latexes}}}" if op is ops.sqrt else rf"\left|{latexes}\right|")
-    return Written(text, rf"{function(op)}\left({latexes}\right)")
+    return Written(text, rf"{_function(op)}\left({latexes}\right)")
 
 
 def is_infix(op: Op, operands: int) -> bool:
@@ -184,9 +163,22 @@ def _plus(xs: Sequence[Written]) -> str:
     return " + ".join(_inside(x, _SUM, right=i > 0).latex for i, x in enumerate(xs)) or "0"
 
 
-def function(op: Op) -> str:
+def _function(op: Op) -> str:
     """The operation's name in LaTeX."""
     return f"\\{op.symbol}" if op.symbol in _FUNCTIONS else rf"\operatorname{{{escaped(op.symbol)}}}"
+
+
+def elided(op: Op, n: int) -> Written:
+    """op applied to n operands that are not shown."""
+    return Written(f"{op.name}({n:,} operands)", rf"{_function(op)}(\text{{{n:,} operands}})")
+
+
+def named(text: str) -> Written:
+    """A name; w1 and w_1 have an index."""
+    text = shortened(printable(text))
+    short = re.fullmatch(r"([A-Za-z])_?([0-9]*)", text)
+    latex = rf"\mathrm{{{escaped(text)}}}" if not short else short[1] + (f"_{{{short[2]}}}" if short[2] else "")
+    return Written(text, latex, ATOM if re.fullmatch(r"[\w.#]+", text) else LOOSE)
 
 
 def escaped(text: str) -> str:
@@ -228,11 +220,7 @@ def filled(text: str, width: int = 100, indent: str = "") -> str:
 
 
 def aligned(rows: Sequence[Sequence[str]], align: str, gaps: Sequence[str] | None = None) -> list[str]:
-    """The rows of a table as lines. align: l or r for each column; gaps: what stands before it, else two spaces.
-
-    >>> aligned([("part", "units"), ("layers.0", "16")], "lr")
-    ['  part      units', '  layers.0     16']
-    """
+    """The rows of a table as lines. align: l or r for each column; gaps: what stands before it, else two spaces."""
     widths = [max(map(columns, column)) for column in zip(*rows)]
     lines = []
     for row in rows:

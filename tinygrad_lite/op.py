@@ -91,7 +91,7 @@ class Op:
             raise TypeError(f"the partials of {name} are a tuple, one for each operand, got a function: write (f,)")
         self.name, self.symbol, self.value = name, symbol, value
         self.partials, self.selects, self.pack = partials, selects, pack
-        self.arity = -1 if callable(partials) else len(partials)  # -1: any number of operands
+        self.arity = len(partials) if isinstance(partials, tuple) else -1  # -1: any number of operands
         self.home = sys._getframe(1).f_globals.get("__name__", "")  # the module where a pickle finds it again
 
     @overload

@@ -225,15 +225,10 @@ def _modules_around(
         operands = [x for x in node.args if isinstance(x, Value) and x in around[0].nodes]
         chains = [chain[x] for x in operands]
         ended = {id(call.module) for x in operands for call in inside[x] if call not in around}
-    common = tuple(itertools.takewhile(lambda module: id(module) not in ended, _common(chains)))
+    shared = itertools.takewhile(lambda step: all(module is step[0] for module in step), zip(*chains))
+    common = tuple(itertools.takewhile(lambda module: id(module) not in ended, (step[0] for step in shared)))
     called = tree.modules[around[-1].module]
     return common if common[: len(called)] == called else called
-
-
-def _common(chains: Sequence[_Chain]) -> _Chain:
-    """The longest beginning that all share."""
-    shared = itertools.takewhile(lambda step: all(m is step[0] for m in step), zip(*chains))
-    return tuple(step[0] for step in shared)
 
 
 def _levels(tree: _Tree, chain: _Chain, around: Sequence[_Call], scope: Scope | None) -> Place:

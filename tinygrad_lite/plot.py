@@ -11,9 +11,9 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from types import ModuleType
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from . import expect, nn
+from . import examples, expect, nn
 from .derivatives import gradients as gradients_of
 from .doctor import FLAT, Examples, Loss, demand_recording, respond, steepness
 from .engine import Value, affine, topological_order
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .train import History
 
     Panels = Axes | ndarray | None
+    Curve = History | Sequence[float]
 
 T = TypeVar("T")
 Points = Sequence[Sequence[float]]
@@ -38,22 +39,23 @@ ON_COLOURS = {"fontsize": "small", "facecolor": "white", "labelcolor": "black"} 
 # --- training
 
 
-def history(history: History | Mapping[str, History], ax: Axes | None = None, label: str = "training loss") -> Axes:
+def history(history: Curve | Mapping[str, Curve], ax: Axes | None = None, label: str = "training loss") -> Axes:
     """The loss of each epoch, on a logarithmic axis where all losses are positive and span a factor of 5.
 
     Parameters
     ----------
-    history : what `fit` returned; or several by name, {"SGD": h1, "Adam": h2}, to compare
+    history : what `fit` returned, or a list of losses; or several by name, {"SGD": h1, "Adam": h2}, to compare
     label : what this loss is; another call with the same ax adds a curve under its own label
     """
-    ax = _axes(ax)
     several = history if isinstance(history, Mapping) else {label: history}
+    curves = {name: _curve(one) for name, one in several.items()}
+    ax = _axes(ax)
     ax.set_ylabel("loss" if ax.lines else _text(label))
-    for name, one in several.items():
+    for name, curve in curves.items():
         color, style, marker = LINES[len(ax.lines) % len(LINES)]
         ax.plot(
-            range(1, len(one.loss) + 1), one.loss, color=color, linestyle=style, label=_text(name),
-            marker=marker if len(one.loss) < 30 else "", markersize=4,
+            range(1, len(curve) + 1), curve, color=color, linestyle=style, label=_text(name),
+            marker=marker if len(curve) < 30 else "", markersize=4,
         )  # fmt: skip
     losses = [loss for line in ax.lines for loss in line.get_ydata() if math.isfinite(loss)]
     low, high = min(losses, default=0.0), max(losses, default=0.0)
@@ -87,7 +89,7 @@ def decision_boundary(
     X, y : n points of 2 numbers, n classes
     steps : the model is asked at steps x steps places
     """
-    expect.pairs("decision_boundary", X, y, "points")
+    X, y = examples.pairs("decision_boundary", X, y, "points")
     for row in X:
         if not hasattr(row, "__len__") or len(row) != 2:
             raise ValueError(f"decision_boundary draws a plane: each point is 2 numbers, got {row!r}")
@@ -239,7 +241,7 @@ class Watch:
     def __init__(self, model: nn.MLP, loss: Loss | None, X: Points, y: Examples = (), examples: int = 100) -> None:
         if not isinstance(model, nn.MLP):
             raise TypeError(f"Watch looks at the layers of an nn.MLP, got {model!r}")
-        expect.pairs("Watch", X, X if loss is None else y)
+        X, y = _watched(X, X if loss is None else y)
         model.layers[0].outputs(X[0])  # complains where an example has the wrong length
         step = -(-len(X) // expect.whole("examples", examples))
         self.model, self.loss, self.X, self.y = model, loss, X[::step], y[::step]
@@ -333,6 +335,7 @@ def digits(images: Points, titles: Sequence[str], axes: Panels = None, columns: 
     images : 64 grey values each, from 0 to 1
     ax : an array of Axes, or one whose place they take (axes: its older name)
     """
+    images = examples.rows(images, "images")
     np, rows = _numpy(), max(1, -(-len(images) // columns))
     axes = _panels(axes if ax is None else ax, rows, columns, (columns * 1.05, rows * 1.3))
     for panel in np.asarray(axes).flat:
@@ -569,6 +572,20 @@ def _path(pairs: Points) -> list[tuple[float, float]]:
         if not hasattr(pair, "__len__") or len(pair) != 2 or any(isinstance(w, Value) for w in pair):
             raise TypeError(f"a path holds pairs of numbers (w1.data, w2.data), got {pair!r}")
     return [(float(a), float(b)) for a, b in pairs]
+
+
+def _watched(X: Points, y: Examples) -> tuple[Sequence[Any], Sequence[Any]]:
+    X, y = examples.pairs("Watch", X, y)
+    return examples.one_by_one(X), examples.one_by_one(y)
+
+
+def _curve(history: Curve) -> Sequence[float]:
+    """The loss of each epoch."""
+    try:
+        losses: Any = getattr(history, "loss", history)
+        return list(map(_number, losses))
+    except (TypeError, ValueError):
+        raise TypeError(f"a history is what fit returned, or a list of losses, got {history!r}") from None
 
 
 def _text(label: object) -> str:

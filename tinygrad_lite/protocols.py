@@ -61,7 +61,7 @@ class Protocols:
             return getattr(ufunc, method)(*[_boxed(x) if hasattr(x, "local_grads") else x for x in inputs], **options)
         if method != "__call__" or options or arrays:
             raise TypeError(
-                f"np.{ufunc.__name__} of an array and a Value: an array holds plain numbers. Write [v * x for x in xs], "
+                f"np.{ufunc.__name__} of an array and a Value: an array holds plain numbers. Write [v * x for x in xs] "
                 "or make an array of Values, np.array([Value(x) for x in xs], dtype=object)"
             )
         numbers = [x if hasattr(x, "local_grads") else as_float(x) for x in inputs]

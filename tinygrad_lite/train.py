@@ -8,19 +8,18 @@ import sys
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from . import expect, ops
-from .data import shuffled
+from . import examples, expect, nn, ops
+from .data import order_state, shuffled
 from .engine import Number, Value, no_grad_active
 from .mistakes import not_a_loss, warn, warn_if_rising
-from .optim import Optimizer
+from .optim import Optimizer, clip_grad_norm
 
 if TYPE_CHECKING:
     from .compiler.training import Trainer
 
-A = TypeVar("A")
-B = TypeVar("B")
+_MISSING: Any = object()
 
 
 @dataclass
@@ -40,10 +39,10 @@ class History:
 
 
 def fit(
-    loss: Callable[[A, B], Number],
+    loss: Callable[[Any, Any], Number],
     opt: Optimizer,
-    X: Sequence[A],
-    y: Sequence[B],
+    X: Any = _MISSING,
+    y: Any = _MISSING,
     *,
     epochs: int,
     batch_size: int | None = None,
@@ -51,10 +50,12 @@ def fit(
     compiled: bool | None = None,
     schedule: Callable[[int], float] | None = None,
     penalty: Callable[[], Number] | None = None,
+    clip_grad_norm: float | None = None,
     tol: float | None = None,
     callback: Callable[[int, History], object] | None = None,
     every: int | None = None,
     progress: bool = True,
+    check: bool = True,
 ) -> History:
     """Trains opt.params on examples.
 
@@ -62,36 +63,44 @@ def fit(
     ----------
     loss : function (x, y) of one example that returns one Value; a step uses the mean over a batch.
     opt : optimiser of the parameters to train.
-    X, y : examples and their targets, as many of both.
+    X, y : examples and their targets, as many of both, paired by position: lists, arrays, pandas or polars tables and
+        columns, tensors. Lists stay lists; a row of anything else is an array of float64, and a target a float.
     epochs : how often each example is shown.
     batch_size : examples per step. None takes all at once; else they are shuffled every epoch, from `seed`.
+    seed : of the shuffles. Which of them is due follows from the steps that the optimiser has made, opt.t (saved in its
+        state_dict): k calls of one epoch are one call of k epochs, and a new optimiser begins with the first again.
     compiled : True runs whole epochs in native code, which needs the extra `jit`. None does so where that is
         installed and the loss can be compiled; else the engine computes every scalar itself (RuntimeWarning that says
         why). Compiled, loss and penalty are recorded once: a Python number that they read stays what it was at the
         start, and one that a callback is to change has to be a Value.
     schedule : function of the steps made, the learning rate in place of opt.lr.
     penalty : function that returns a Value to add once a batch, such as lambda: nn.l2(ps, 1e-4).
+    clip_grad_norm : how long the gradient of a step may be; a longer one is scaled down, see `optim.clip_grad_norm`.
+        Not in native code yet.
     tol : stop when no parameter moves more in a step (the lectures' |dtheta| < eps).
     callback : function (epoch, history), called after every `every` epochs, counted from 1, and at the end; a true
-        answer stops the training.
+        answer stops the training. What it changes, also inside X and y, in the optimiser and the parameters, counts.
     every : None is after each epoch, but in native code a few times a second.
     progress : whether to show a bar on stderr (tqdm where it is installed).
+    check : before native code is used, a few examples and one update are computed by both engines and compared. Where
+        they differ, the engine trains (RuntimeWarning), or compiled=True raises. False leaves the comparison out.
 
     Returns
     -------
     The History. An exception (also Ctrl-C) leaves the parameters of a whole step. TrainingWarning where the loss
     rises, and where it is not made of some parameter.
     """
-    if not callable(loss) or not isinstance(opt, Optimizer):
-        raise TypeError(
-            f"write fit(loss, opt, X, y, epochs=...), with a function and an optimiser, got {loss!r}, {opt!r}"
-        )
-    _check(X, y, epochs, batch_size, tol, every)
+    _check_call(loss, opt, X, y)
+    epochs = expect.whole("epochs", epochs, least=0)
     if no_grad_active():
         raise RuntimeError("fit was called inside no_grad(): nothing is recorded, so nothing can be learnt")
-    size = len(X) if batch_size is None else min(batch_size, len(X))
     history, start = History(), time.perf_counter()
-    loop = _loop(_Run(loss, opt, X, y, epochs, size, seed, schedule, penalty, tol, every, history), compiled)
+    run = _Run(
+        loss, opt, X, y, epochs, batch_size, expect.seed("seed", seed), schedule, penalty, clip_grad_norm, tol, every,
+        callback is not None, history,
+    )  # fmt: skip
+    every = run.every
+    loop = _loop(run, compiled, check)
     bar = _progress_bar(epochs, progress)
     rising = False
     try:
@@ -114,27 +123,68 @@ def fit(
 
 @dataclass
 class _Run:
-    """What `fit` was asked for, and what happened so far. size: examples per step."""
+    """What `fit` was asked for, and what happened so far.
+
+    given: X and y as the user has them. X, y: their rows. size: examples per step. watched: is there a callback, which
+    may change what was given?
+    """
 
     loss: Callable[[Any, Any], Number]
     opt: Optimizer
-    X: Sequence[Any]
-    y: Sequence[Any]
+    X: Any
+    y: Any
     epochs: int
-    size: int
+    batch_size: int | None
     seed: int
     schedule: Callable[[int], float] | None
     penalty: Callable[[], Number] | None
+    clip: float | None
     tol: float | None
     every: int | None
+    watched: bool
     history: History
+
+    def __post_init__(self) -> None:
+        self.given = self.X, self.y
+        self.read()
+        self.size = n = len(self.X)
+        if self.batch_size is not None:
+            self.size = min(n, expect.whole("batch_size", self.batch_size, of="examples (None: all of them)"))
+        if self.every is not None:
+            self.every = expect.whole("every", self.every, of="epochs")
+        if self.tol is not None:
+            self.tol = expect.not_negative("tol", self.tol)
+        if self.clip is not None:
+            self.clip = expect.not_negative("clip_grad_norm", self.clip)
+
+    def read(self) -> None:
+        """Takes X and y through the door."""
+        self.X, self.y = map(examples.one_by_one, examples.pairs("fit", *self.given))
+        self.kept = list(map(examples.snapshot, self.given)) if self.watched else []
+
+    def read_again(self) -> bool:
+        """After a callback: has it changed X or y? They are then read again."""
+        if not self.watched or all(map(examples.unchanged, self.given, self.kept)):
+            return False
+        n = len(self.X)
+        self.read()
+        if len(self.X) != n:
+            raise ValueError(f"fit began with {n} examples, and after a callback there are {len(self.X)}")
+        return True
+
+    @property
+    def order(self) -> int:
+        """The state of the next shuffle, after as many as the optimiser's steps have taken."""
+        n = len(self.X)
+        per_epoch = -(-n // self.size)
+        return order_state(self.seed, n, -(-self.opt.t // per_epoch))
 
     def has_stopped_moving(self) -> None:
         """Notes that the last step was the last."""
         self.history.stopped = f"no parameter moved more than tol={self.tol:g} in step {self.history.steps}"
 
 
-def _loop(run: _Run, compiled: bool | None) -> Generator[int]:
+def _loop(run: _Run, compiled: bool | None, check: bool) -> Generator[int]:
     """Native code where it is wanted and possible, else the engine: yields the number of an epoch when it is done."""
     if compiled is None and not (importlib.util.find_spec("llvmlite") and importlib.util.find_spec("numpy")):
         compiled = False
@@ -145,12 +195,34 @@ def _loop(run: _Run, compiled: bool | None) -> Generator[int]:
     except ImportError:
         raise ImportError("fit(compiled=True) needs llvmlite and numpy: pip install 'tinygrad_lite[jit]'") from None
     try:
-        trainer = Trainer(run.loss, run.opt, run.X, run.y, run.size, run.seed, run.penalty, run.tol)
-    except (TypeError, ValueError, NotImplementedError) as error:
+        if run.clip is not None:
+            raise NotImplementedError("clip_grad_norm is not in native code yet: leave compiled=True out")
+        trainer = Trainer(run.loss, run.opt, run.X, run.y, run.size, run.order, run.penalty, run.tol, check)
+        _check_skips(run.opt, trainer)
+    except Exception as error:  # whatever the user's functions raise on placeholders
         if compiled:
+            if hint := _whole_loss(run):
+                raise TypeError(hint) from error
             raise
-        return _eager_epochs(run, why=str(error))
+        return _eager_epochs(run, why=_why(error))
     return _CompiledLoop(run, trainer).epochs()
+
+
+def _why(error: Exception) -> str:
+    """What a message says of an error; its type too, where that alone says what is wrong."""
+    known = isinstance(error, (TypeError, ValueError, NotImplementedError))
+    return str(error) if known else f"{type(error).__name__}: {error}"
+
+
+def _check_skips(opt: Optimizer, trainer: Trainer) -> None:
+    """NotImplementedError where parameters of the loss count their steps differently: native code has one t."""
+    skipped = {p for p, skips in zip(opt.params, opt.skips) if skips}
+    traces = [trainer.traced, *([trainer.penalty] if trainer.penalty else [])]
+    if skipped and any(value in skipped for traced in traces for value in traced.captured):
+        raise NotImplementedError(
+            "earlier steps skipped some of these parameters, whose loss was not made of them: their step number t is "
+            "another than the optimiser's"
+        )
 
 
 # --- the engine's loop
@@ -158,11 +230,11 @@ def _loop(run: _Run, compiled: bool | None) -> Generator[int]:
 
 def _eager_epochs(run: _Run, why: str = "") -> Generator[int]:
     """why: there is no compiled loop, though a compiler is installed."""
-    n, history, state = len(run.X), run.history, run.seed
+    n, history = len(run.X), run.history
     order = list(range(n))
     for epoch in range(1, run.epochs + 1):
         if run.size < n:
-            order, state = shuffled(n, state)
+            order, _ = shuffled(n, run.order)
         total, seen = 0.0, 0
         for at in range(0, n, run.size):
             chosen = order[at : at + run.size]
@@ -173,7 +245,7 @@ def _eager_epochs(run: _Run, why: str = "") -> Generator[int]:
             if why:  # a warning only where nothing worse is wrong
                 warn("no compiler", f"fit runs without the compiler: {why}", RuntimeWarning)
                 why = ""
-            moved = _step(run.opt, value, measured=run.tol is not None)
+            moved = _step(run.opt, value, run.clip, measured=run.tol is not None)
             history.steps += 1
             total += value.data * len(chosen) / n
             seen += len(chosen)
@@ -183,13 +255,21 @@ def _eager_epochs(run: _Run, why: str = "") -> Generator[int]:
         history.loss.append(total if seen == n else total * n / seen)
         history.lr.append(run.opt.lr)
         yield epoch
+        run.read_again()
 
 
 def _objective(run: _Run, chosen: Sequence[int]) -> Value:
     """The mean loss of the chosen examples, plus the penalty, as one Value."""
-    losses = [run.loss(run.X[i], run.y[i]) for i in chosen]
+    try:
+        losses = [run.loss(run.X[i], run.y[i]) for i in chosen]
+    except Exception as error:
+        if not run.history.steps and (hint := _whole_loss(run)):
+            raise TypeError(hint) from error
+        raise
     for value in losses:
         if not isinstance(value, Value):
+            if hint := _whole_loss(run):
+                raise TypeError(hint)
             raise TypeError(f"loss(x, y) must return one Value, got {not_a_loss(value)}")
     mean: Value = ops.mean(losses)
     if run.penalty is None:
@@ -200,10 +280,31 @@ def _objective(run: _Run, chosen: Sequence[int]) -> Value:
     return mean + more
 
 
-def _step(opt: Optimizer, value: Value, measured: bool) -> float:
+def _whole_loss(run: _Run) -> str:
+    """What to write, where a loss that fails with one example is one over many of them, or no loss at all."""
+    if isinstance(run.loss, nn.Module):
+        return (
+            f"fit expects the loss of one example, got the model itself, {type(run.loss).__name__}: write "
+            "lambda x, y: nn.mse(model(x), y)"
+        )
+    try:
+        value = run.loss(run.X[:2], run.y[:2])
+    except Exception:
+        return ""
+    if not isinstance(value, Value):
+        return ""
+    return (
+        "fit expects the loss of one example, loss(x, y) -> one Value, and takes the mean itself; this one is over all "
+        "examples: write what it adds up for each, such as lambda x, y: nn.mse(model(x), y)"
+    )
+
+
+def _step(opt: Optimizer, value: Value, clip: float | None, measured: bool) -> float:
     """One step of gradient descent; by how much the parameter that moved most did, where that is measured."""
     opt.zero_grad()
     value.backward()
+    if clip is not None:
+        clip_grad_norm(opt.params, clip)
     before = [p.data for p in opt.params] if measured else []
     opt.step()
     return max((abs(p.data - old) for p, old in zip(opt.params, before)), default=math.nan)
@@ -242,12 +343,20 @@ class _CompiledLoop:
                     trainer.push()
                     self.shown = len(self.history.loss)
                     yield self.shown
-                    trainer.pull()
+                    self._pull()
                     self.shown_at = time.perf_counter()
                 if errors:
                     raise errors.pop()  # which must not stay here, where its traceback leads to
         finally:
             trainer.push()
+
+    def _pull(self) -> None:
+        """What a callback has changed."""
+        self.trainer.pull()
+        self.first = self.run.opt.t - self.history.steps  # as it may have loaded another state
+        self.trainer.random[0] = self.run.order
+        if self.run.read_again():
+            self.trainer.read(self.run.X, self.run.y)
 
     def _rates(self) -> tuple[Any, list[Exception]]:
         """The learning rates of the next steps, each one as opt.lr accepts it. Where that fails on the way: the rates
@@ -306,6 +415,7 @@ class _CompiledLoop:
         self.run.opt.lr = rate
         self.trainer.blame()
         _check_loss(self.trainer.last_loss, len(self.history.loss) + 1, self.history.steps)
+        self.run.opt.spend(accumulate=True)  # these gradients are not used yet
         self.run.opt.step()  # says which gradient or parameter is not finite
         raise FloatingPointError("only native code made a number that is not finite: use compiled=False")
 
@@ -323,17 +433,23 @@ def _check_loss(value: float, epoch: int, steps: int) -> None:
         )
 
 
-def _check(
-    X: Sequence[object], y: Sequence[object], epochs: int, batch_size: int | None, tol: float | None, every: int | None
-) -> None:
-    expect.pairs("fit", X, y)
-    expect.whole("epochs", epochs, least=0)
-    if batch_size is not None:
-        expect.whole("batch_size", batch_size, of="examples (None: all of them)")
-    if every is not None:
-        expect.whole("every", every, of="epochs")
-    if tol is not None:
-        expect.not_negative("tol", tol)
+def _check_call(loss: object, opt: object, X: object, y: object) -> None:
+    """TypeError that says what to write, unless there are a function, an optimiser, examples and targets."""
+    write = "write fit(loss, opt, X, y, epochs=...)"
+    if not isinstance(opt, Optimizer):
+        made = "opt = optim.SGD(model.parameters(), lr=0.1)"
+        if isinstance(loss, nn.Module):
+            raise TypeError(
+                f"{write}, with a loss and an optimiser, got a model first: loss = lambda x, y: nn.mse(model(x), y), "
+                f"{made}"
+            )
+        if isinstance(opt, nn.Module) or (isinstance(opt, Sequence) and all(isinstance(p, Value) for p in opt)):
+            got = type(opt).__name__ if isinstance(opt, nn.Module) else "a list of parameters"
+            raise TypeError(f"{write}, with an optimiser in the second place, got {got}: {made}")
+    if not callable(loss) or not isinstance(opt, Optimizer):
+        raise TypeError(f"{write}, with a function and an optimiser, got {loss!r}, {opt!r}")
+    if X is _MISSING or y is _MISSING:
+        raise TypeError(f"{write}, with examples X and their targets y, as many of both")
 
 
 def _progress_bar(epochs: int, wanted: bool) -> Callable[[int | None, float], None]:

@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 from tinygrad_lite import data, fit, grad, jit, maximum, nn, optim, sin, tanh
-from tinygrad_lite.compiler.program import _cache
+from tinygrad_lite.compiler.program import cache
 
 jax = pytest.importorskip("jax")
 torch = pytest.importorskip("torch")
@@ -296,7 +296,7 @@ def test_rosenbrock_value_gradient_and_hessian_vector_product():
 
 
 def to_first_result(sizes, activation, loss, X, y):
-    _cache.clear()
+    cache.clear()
     run = our_fit(sizes, activation, loss, X[:128], y[:128], 128, 0.1, 1)
     start = time.perf_counter()
     run()

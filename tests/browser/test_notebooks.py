@@ -69,11 +69,13 @@ def look(lab, tab, name, windowing, walk):
     assert sorted(set(one.errors) - set(lab.usual_errors)) == []
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_no_output_of_a_notebook_is_blank_or_broken(lab, tab, name):
     look(lab, tab, name, windowing="none", walk=False)
 
 
+@pytest.mark.long
 def test_whoever_goes_down_a_notebook_by_arrow_key_meets_every_output(lab, tab):
     shortest = min(NOTEBOOKS, key=lambda name: len(NOTEBOOKS[name].cells))
     look(lab, tab, shortest, windowing="full", walk=True)  # the default: only what is on the screen is in the page

@@ -192,6 +192,7 @@ def test_the_lit_node_is_scrolled_into_view(saved):
     assert host.evaluate(seen)
 
 
+@pytest.mark.long
 def test_a_page_shows_the_animated_picture_where_scripts_do_not_run(tab, tmp_path):
     path = tmp_path / "saved.html"
     player(product()).save(path)
@@ -208,6 +209,7 @@ def check_it_moves(picture):
 # --- JupyterLab
 
 
+@pytest.mark.long
 def test_a_notebook_that_is_not_trusted_shows_the_graph_and_the_animated_player(lab, tab):
     root = neuron()
     one = lab.open(tab, lab.write("untrusted", ("draw_dot(out)", draw_dot(root)), ("player(out)", player(product()))))
@@ -220,6 +222,7 @@ def test_a_notebook_that_is_not_trusted_shows_the_graph_and_the_animated_player(
     assert set(one.errors) <= lab.usual_errors
 
 
+@pytest.mark.long
 def test_a_trusted_notebook_steps_by_keys_and_buttons_to_the_gradients(lab, tab):
     root = neuron()
     film = player(root)
@@ -248,6 +251,7 @@ def test_a_trusted_notebook_steps_by_keys_and_buttons_to_the_gradients(lab, tab)
     assert set(one.errors) <= lab.usual_errors
 
 
+@pytest.mark.long
 def test_players_on_one_page_do_not_interfere(lab, tab):
     film, other = player(neuron()), player(product())
     cells = [("player(out)", film), ("player(out)", film), ("player(x * y)", other)]
@@ -263,6 +267,7 @@ def test_players_on_one_page_do_not_interfere(lab, tab):
     assert set(one.errors) <= lab.usual_errors
 
 
+@pytest.mark.long
 def test_running_a_cell_again_makes_a_new_player(lab, tab):
     source = (
         "from tinygrad_lite import Value\n"
@@ -284,6 +289,7 @@ def test_running_a_cell_again_makes_a_new_player(lab, tab):
     assert set(one.errors) <= lab.usual_errors
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("trusted", [False, True], ids=["untrusted", "trusted"])
 def test_hostile_labels_are_text_in_a_notebook(trusted, lab, tab):
     root = hostile()

@@ -11,10 +11,13 @@ from tinygrad_lite import Value, grad, hessian, no_grad, ops
 from tinygrad_lite.compiler import jit
 
 from ..random_graphs import TAME, THOUSANDS, Recipe, block
+from ..sampling import sample
 from .error_bounds import Tally, error_bounds, may_choose_otherwise
 
 pytest.importorskip("llvmlite")
 np = pytest.importorskip("numpy")
+
+pytestmark = pytest.mark.sample(6)
 
 inf = math.inf
 
@@ -80,24 +83,25 @@ def compare_parameters(recipes, tally, strict=True):
             tally.check(f"backward {i}", p.grad, x.grad, 2.0 * bound[g], recipe, same_order=False)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(sample(1, 5)))
 def test_random_graphs_agree_in_value_gradient_and_hessian(seed):
     r, tally = Random(seed), Tally()
-    recipes = [Recipe(r, leaves=r.randint(1, 4), nodes=r.randint(1, 9)) for _ in range(30)]
+    recipes = [Recipe(r, leaves=r.randint(1, 4), nodes=r.randint(1, 9)) for _ in range(sample(10, 30))]
     compare(recipes, tally)
     compare_parameters(recipes, tally)
     tally.enough(0.8)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(sample(1, 4)))
 def test_larger_random_graphs_agree_in_value_and_gradient(seed):
     r, tally = Random(100 + seed), Tally()
-    recipes = [Recipe(r, leaves=r.randint(1, 6), nodes=r.randint(10, 30), edges=0.05) for _ in range(15)]
+    recipes = [Recipe(r, leaves=r.randint(1, 6), nodes=r.randint(10, 30), edges=0.05) for _ in range(sample(5, 15))]
     compare(recipes, tally, second=False)
     compare_parameters(recipes, tally)
     tally.enough(0.7)
 
 
+@pytest.mark.long
 def test_graphs_of_edge_values_agree():
     r, tally = Random("edges"), Tally()
     recipes = [Recipe(r, leaves=r.randint(1, 3), nodes=r.randint(1, 3), edges=1.0) for _ in range(100)]
@@ -107,10 +111,10 @@ def test_graphs_of_edge_values_agree():
     assert tally.counts["not finite"] >= 100, tally
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(sample(1, 2)))
 def test_smooth_random_graphs_agree_in_the_default_mode(seed):
     r, tally = Random(200 + seed), Tally()
-    recipes = [Recipe(r, r.randint(1, 4), r.randint(1, 9), operations=TAME, edges=0.0) for _ in range(25)]
+    recipes = [Recipe(r, r.randint(1, 4), r.randint(1, 9), operations=TAME, edges=0.0) for _ in range(sample(8, 25))]
     compare(recipes, tally, strict=False)
     compare_parameters(recipes, tally, strict=False)
     tally.enough(0.8)
@@ -124,7 +128,7 @@ def test_thousands_of_graphs_agree_in_value_and_gradient(blocks):
     tally.enough(0.9)
 
 
-@pytest.mark.parametrize("b", range(4))
+@pytest.mark.parametrize("b", range(sample(1, 4)))
 def test_graphs_without_an_infinity_agree_by_the_quicker_gradient(b):
     def is_finite(recipe):
         return all(math.isfinite(node.data) for node in results(recipe, [Value(x) for x in recipe.point], False))
@@ -134,7 +138,7 @@ def test_graphs_without_an_infinity_agree_by_the_quicker_gradient(b):
     tally.enough(0.9)
 
 
-@settings(derandomize=True, deadline=None, max_examples=40, database=None)
+@settings(derandomize=True, deadline=None, max_examples=sample(5, 40), database=None)
 @given(st.randoms(use_true_random=False), st.integers(1, 3), st.integers(1, 6), st.booleans())
 def test_any_graph_agrees(r, leaves, nodes, strict):
     recipe = Recipe(r, leaves, nodes)

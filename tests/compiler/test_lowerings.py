@@ -4,15 +4,16 @@ import math
 
 import pytest
 
-from tinygrad_lite import OPS, Value, grad, ops
+from tinygrad_lite import OPS, Value, fit, grad, ops, optim
 from tinygrad_lite.compiler import jit
-from tinygrad_lite.compiler.lowerings import LOWERINGS
 
 from ..operations import EDGES, OPERATIONS
 from .error_bounds import error_bounds
 
 pytest.importorskip("llvmlite")
 np = pytest.importorskip("numpy")
+
+pytestmark = pytest.mark.sample(5)
 
 each_op = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
 
@@ -58,6 +59,21 @@ def on_flat(op):
 def cases(op):
     found = [Case(f"{e.text} at {e.point}", e.f, e.point) for e in EDGES if e.op is op]
     return found + [Case(f"{op.name}{point}", on_flat(op), point) for point in OPERATIONS[op].samples]
+
+
+def test_an_operation_without_a_lowering_is_refused_by_name_with_what_to_write():
+    erfc = ops.Op("erfc", "erfc", math.erfc, (lambda out, x: -2.0 / math.sqrt(math.pi) * ops.exp(-x * x),))
+    missing = r"jit cannot compile erfc yet: .*row to compiler/lowerings.py, or write erfc with operations of the table"
+    w = Value(0.5)
+    for call in (lambda f: f.batch([1.0]), lambda f: f.mean([1.0]), lambda f: f(1.0)):
+        with pytest.raises(NotImplementedError, match=missing):
+            call(jit(lambda x: erfc(w * x) + 1.0))
+    with pytest.raises(NotImplementedError, match=missing):
+        fit(lambda x, y: erfc(w * x), optim.SGD([w], 0.1), [1.0], [1.0], epochs=1, compiled=True, progress=False)
+    with pytest.warns(RuntimeWarning, match=f"fit runs without the compiler: {missing}"):
+        fit(lambda x, y: erfc(w * x), optim.SGD([w], 0.1), [1.0], [1.0], epochs=1, progress=False)
+    assert w.data > 0.5
+    assert jit(lambda x: erfc(Value(0.0)) * x).batch([2.0]).tolist() == [2.0]  # a constant needs no instructions
 
 
 @each_op

@@ -22,6 +22,8 @@ pytest.importorskip("numpy")
 program = pytest.importorskip("tinygrad_lite.compiler.program")
 native = pytest.importorskip("tinygrad_lite.compiler.native")
 
+pytestmark = pytest.mark.sample(2)
+
 X, Y = data.moons(20, noise=0.1, seed=1)
 N = len(X)
 
@@ -88,8 +90,9 @@ def both_agree(rel=1e-9, **options):
 @pytest.mark.parametrize("kind", RECORDS, ids=lambda kind: kind.__name__)
 def test_every_optimiser_of_the_package_follows_the_eager_path(kind):
     options = {"lr": 0.05} | RECORDS[kind].options[-1]
-    (history,) = both_agree(make_optimizer=lambda ps: kind(ps, **options))
-    assert history.steps == 100 and history.loss[-1] < history.loss[0]
+    # 30 steps: where a gradient is near 0, its rounding decides which way a scaled step goes, and grows from there
+    (history,) = both_agree(make_optimizer=lambda ps: kind(ps, **options), epochs=10, batch_size=8)
+    assert history.steps == 30 and history.loss[-1] < history.loss[0]
 
 
 @pytest.mark.parametrize("make_optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
@@ -196,15 +199,16 @@ def test_what_a_callback_changes_counts_from_then_on():
     assert ends[1] == pytest.approx(ends[0], rel=1e-9)
 
 
-def test_a_parameter_that_the_loss_does_not_use_moves_by_its_own_rule_only():
+def test_a_parameter_that_the_loss_does_not_use_is_skipped_state_and_all():
     for compiled in False, True:
         w, unused = Value(1.0), Value(2.0)
-        opt = optim.SGD([unused, w], 0.1, weight_decay=0.5)
+        opt = optim.SGD([unused, w], 0.1, momentum=0.1, weight_decay=0.5)
+        opt.load_state_dict(opt.state_dict() | {"state": [[3.0], [0.0]]})
         with pytest.warns(TrainingWarning, match="the loss is not made of parameter 0: no backward pass reaches it"):
             fit(
                 lambda x, y: (w * x - y) ** 2, opt, [1.0, 2.0], [2.0, 4.0], epochs=10, compiled=compiled, progress=False
             )
-        assert unused.data == pytest.approx(2.0 * 0.95**10, rel=1e-12) and w.data > 1.1
+        assert (unused.data, opt.state[0], opt.skips) == (2.0, (3.0,), [10, 0]) and w.data > 1.1
 
 
 def test_a_parameter_that_the_optimiser_does_not_hold_stays_and_counts():
@@ -411,6 +415,18 @@ def test_an_optimiser_whose_rule_gives_too_few_numbers_is_refused():
     w = Value(1.0)
     with pytest.raises(ValueError, match=r"Broken\.update must return the parameter and 1 numbers of state"):
         fit(lambda x, y: w * x, Broken([w], 0.1), [1.0], [1.0], epochs=1, compiled=True, progress=False)
+
+
+def test_an_optimiser_whose_rule_has_an_operation_without_a_lowering_is_refused_by_its_name():
+    floor = ops.Op("floor", "floor", math.floor, (0.0,))
+
+    class Stepwise(optim.Optimizer):
+        def update(self, p, g, lr, t, *state):
+            return (p - lr * floor(g),)
+
+    w = Value(1.0)
+    with pytest.raises(NotImplementedError, match="jit cannot compile floor yet"):
+        fit(lambda x, y: w * x, Stepwise([w], 0.1), [1.0], [1.0], epochs=1, compiled=True, progress=False)
 
 
 def test_two_fits_at_once_do_not_disturb_each_other():

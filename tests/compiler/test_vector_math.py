@@ -11,11 +11,13 @@ from tinygrad_lite.compiler import jit, native
 
 from ..operation import inf, mp, mpf, nan
 from ..operations import OPERATIONS
+from ..sampling import sample
 
 pytest.importorskip("llvmlite")
 np = pytest.importorskip("numpy")
 
 LARGEST = float.fromhex("0x1.fffffffffffffp1023")
+COUNT = sample(500, 20_000)
 
 FUNCTIONS = [op for op, record in OPERATIONS.items() if record.vectorised]
 COMPILED = {op: jit(lambda *xs, op=op: op(*xs)) for op in FUNCTIONS}

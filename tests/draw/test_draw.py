@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tinygrad_lite import Value, dot, draw_dot, relu, tanh
+from tinygrad_lite import Value, dot, draw_dot, nn, player, relu, tanh
+from tinygrad_lite.draw.picture import HEADINGS, PHASES, TEXTS
+from tinygrad_lite.draw.svg import svg
 
 HOSTILE = [
     "<b>x</b>", 'say "hi"', "back\\slash \\n \\l", "\\N \\G \\", "{a|b}", "&lt;", "<script>alert(1)</script>",
@@ -173,3 +175,47 @@ def test_a_notebook_gets_one_img_and_nothing_that_runs(rankdir):
 
 def test_the_same_graph_gives_the_same_source():
     assert draw_dot(neuron()).source == draw_dot(neuron()).source
+
+
+# --- one table of styles
+
+
+def texts_in(colour, document):
+    found = [e for e in ET.fromstring(document).iter() if e.tag.rpartition("}")[2] in ("text", "tspan")]
+    return {e.text.removeprefix(" · ") for e in found if e.get("fill") == colour}
+
+
+def cells_of(boxes):
+    return [cell for box in boxes for first in box for cell in (first, *first.more)]
+
+
+@pytest.mark.parametrize("fold", [0, 1, 2])
+@pytest.mark.parametrize("role", TEXTS)
+def test_another_colour_of_a_role_is_another_colour_of_its_texts_wherever_they_are_drawn(role, fold, monkeypatch):
+    out = nn.MLP(2, [3, 1], seed=0)([Value(0.5, "x"), 2.0])
+    out.backward()
+    monkeypatch.setitem(TEXTS, role, "#abcdef")
+    picture, film = draw_dot(out, fold=fold).picture, player(out, fold=fold)
+    shown = {cell.text for cell in cells_of(box.cells for box in picture.boxes) if cell.role == role}
+    arrows = {arrow.text for arrow in picture.arrows if arrow.text and role == "derivative"}
+    assert texts_in("#abcdef", svg(picture)) == shown | arrows
+    source = draw_dot(out, fold=fold).source
+    assert ("#abcdef" in source) == bool(shown)
+    if role == "grad":  # inside a box of another colour
+        assert all(f'<font color="#abcdef">{text}</font>' in source for text in shown)
+    animated = cells_of(cells for frame in film.frames for cells in frame.cells.values())
+    still = {"symbol": shown, "constant": shown, "derivative": arrows}.get(role, set())
+    assert texts_in("#abcdef", film.svg) == {cell.text for cell in animated if cell.role == role and cell.text} | still
+
+
+def test_every_role_has_texts_in_one_of_these_pictures():
+    out = nn.MLP(2, [3, 1], seed=0)([Value(0.5, "x"), 2.0])
+    boxes = [box for fold in (0, 1, 2) for box in draw_dot(out, fold=fold).picture.boxes]
+    assert {cell.role for cell in cells_of(box.cells for box in boxes)} == set(TEXTS) - {"derivative"}
+
+
+def test_the_players_script_takes_its_colours_from_the_table():
+    script = player(Value(1.0) * 2.0).html
+    assert not re.search(r"%[a-z-]+%", script)
+    for colour in (*PHASES.values(), *HEADINGS.values()):
+        assert colour in script

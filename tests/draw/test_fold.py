@@ -12,6 +12,8 @@ from tinygrad_lite.draw.fold import READABLE, folded
 from tinygrad_lite.draw.layout import WIDE, layout
 from tinygrad_lite.engine import topological_order
 
+pytestmark = pytest.mark.sample(2)
+
 X, Y = data.moons(100, noise=0.1, seed=0)
 
 
@@ -154,6 +156,7 @@ def test_examples_are_one_stack_and_shared_parameters_stand_in_it_once():
     assert loose == [("mul", 100), ("sub", 100), ("relu", 100), ("mean", 1)]
 
 
+@pytest.mark.long
 def test_examples_stay_one_stack_where_one_box_uses_them_all():
     model = mlp()
     scores = [model(x) for x in X]
@@ -213,6 +216,7 @@ def test_a_part_that_feeds_and_is_fed_by_another_is_opened():
     assert Counter(v for part in found for v in everything(part)).total() == 8
 
 
+@pytest.mark.long
 def test_a_folded_box_says_what_it_is():
     model = mlp()
     loss = moons_loss(model)
@@ -246,6 +250,7 @@ def test_nan_in_a_box_is_said():
     assert box.texts[1].startswith("data nan")
 
 
+@pytest.mark.long
 def test_numbers_that_many_parts_read_are_one_box():
     out = mlp()([1.0, 2.0])
     constants = [box for box in draw_dot(out).picture.boxes if box.kind == "constant"]
@@ -271,6 +276,7 @@ def test_rankdir_is_chosen_by_what_fits():
     assert draw_dot(chain, rankdir="LR").picture.rankdir == "LR"
 
 
+@pytest.mark.long
 def test_the_same_graph_folds_the_same_way():
     first, second = (draw_dot(moons_loss(mlp())).source for _ in range(2))
     assert first == second
@@ -312,8 +318,9 @@ def test_a_chain_of_ten_thousand_folds_without_recursion():
     assert len(part.values) == 10_000
 
 
+@pytest.mark.long
 def test_the_loss_of_six_thousand_nodes_folds_in_seconds():
     loss = moons_loss(mlp())
-    start = time.perf_counter()
+    start = time.process_time()
     draw_dot(loss)
-    assert time.perf_counter() - start < 10.0  # a guard against a slower kind of algorithm; measured: 0.2 s
+    assert time.process_time() - start < 10.0  # a guard against a slower kind of algorithm; measured: 0.2 s

@@ -17,6 +17,8 @@ from tinygrad_lite.draw.picture import Arrow, Box, Cell, Picture
 from tinygrad_lite.draw.svg import svg
 from tinygrad_lite.notation import one_line
 
+pytestmark = pytest.mark.sample(4)
+
 ROOT = Path(__file__).parents[2]
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -621,6 +623,7 @@ def run(code, **environment):
     return done.stdout
 
 
+@pytest.mark.long
 def test_the_same_picture_gives_the_same_bytes_under_every_hash_seed():
     cases = [(name, rankdir) for name in ("micrograd", "layers", "tangle1") for rankdir in ("LR", "TB")]
     pictures = tuple(draw(*case) for case in cases)

@@ -21,6 +21,8 @@ from tinygrad_lite.draw.sketch import sketched
 from tinygrad_lite.engine import scope, topological_order
 from tinygrad_lite.notation import decimals
 
+pytestmark = pytest.mark.sample(4)
+
 HOSTILE = [
     "<b>x</b>", 'say "hi"', "back\\slash \\n", "{a|b}", "&lt;", "<script>alert(1)</script>", "</script>",
     '"><img src=x onerror=alert(1)>', "]]>", "naïve ∂ 漢字", "a\nb", "x\x00y", "a;b", "#f0", "<!--", "\u202e", "\u2028",
@@ -386,7 +388,7 @@ def test_the_picture_shows_each_frame_as_it_says(make):
         if t % 7 == 0 or t > len(lesson.frames) - 3:
             seen = shown(lesson, t)
             assert {key: sorted(seen[key]) for key in cells} == {
-                key: sorted(cell.text for cell in changed if cell.text) for key, changed in cells.items()
+                key: sorted(cell.line for cell in changed if cell.line) for key, changed in cells.items()
             }
         lit = ids[at_frame(use, "href", t, len(lesson.frames)).removeprefix("#")]
         wanted = [f"#a{i}" for i in frame.arrows] + [f"#h{key}" for key in frame.boxes]
@@ -505,6 +507,7 @@ def test_different_lessons_have_different_names_and_the_same_lesson_the_same_byt
     assert pages[0] == pages[1]
 
 
+@pytest.mark.long
 def test_bytes_do_not_depend_on_the_hash_seed(tmp_path):
     code = (
         "import hashlib\n"

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from tinygrad_lite import explanation
+from tinygrad_lite import notation
 from tinygrad_lite.draw import dot, svg
 
 from . import targets
 from .fuzz import NAMES
+
+pytestmark = pytest.mark.sample(30)
 
 CORPUS = sorted(path for path in (Path(__file__).parent / "corpus").rglob("*") if path.is_file())
 
@@ -46,7 +48,7 @@ OPTIONS = bytes([0, 1])
         ("dot", OPTIONS + bytes(2) + LABEL, dot, "_escaped"),
         ("svg", OPTIONS + bytes(2) + LABEL, svg.ElementTree, "_escape_cdata"),
         ("player", OPTIONS + LABEL, svg.ElementTree, "_escape_cdata"),
-        ("explain", LABEL, explanation, "escaped"),
+        ("explain", LABEL, notation, "escaped"),
     ],
 )
 def test_a_target_objects_to_a_label_that_is_not_escaped(name, data, module, function, monkeypatch):

@@ -53,6 +53,7 @@ def test_a_slip_of_each_kind_is_made(source, expected):
     assert changes(source) == expected
 
 
+@pytest.mark.long
 def test_every_mutant_of_a_module_is_a_program_of_its_own():
     source = (CORE / "io.py").read_text()
     made = [mutant.source for mutant in mutants(source)]
@@ -114,6 +115,7 @@ REPORT = """\
 - optim.py, line 4: `text = text[[1 → 2]:]`"""
 
 
+@pytest.mark.long
 def test_killed_late_and_surviving_mutants_are_told_apart_and_measured_once(tmp_path):
     files = {
         "tinygrad_lite/__init__.py": "",

@@ -1,16 +1,19 @@
 """Scalar graphs at machine speed: `jit(function)` traces, differentiates and compiles.
 
-trace.py        the function runs on placeholders, its graph is kept
-computation.py  gradients and their sums over a batch;  simplify.py  common subexpressions merged, constants folded
-plan.py         isomorphic terms become groups over slots of memory, whatever computes them
+For any backend:
+trace.py        runs the function on placeholders and keeps its graph
+simplify.py     merges common subexpressions and folds constants
+computation.py  gradients, and sums over a batch
+plan.py         isomorphic terms become groups over slots of memory
+batches.py      examples as columns and rows
 
-code.py         the writer of LLVM's language;  vector_math.py  exp, log, sin ... on vectors
+Native code:
+code.py         writes LLVM's language;  vector_math.py  exp, log, sin, ... on vectors
 lowerings.py    each operation as instructions: one row for each
 nests.py        groups that share a loop;  kernel.py  the loops, with tiles in registers
 native.py       LLVM and ctypes;  program.py  all of these in order, and the cache
 steps.py        the loop over training steps, with the optimiser's rule
 
-batches.py      columns and rows of examples
 compiled.py     what `jit` returns;  training.py  whole epochs of `fit`
 """
 
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Compiled", "jit"]
 
 
-def jit(function: Callable[..., Any], strict: bool = False) -> Compiled:
+def jit(function: Callable[..., Any], strict: bool = False, check: bool = True) -> Compiled:
     """Compiles a function of ONE example: its arguments are numbers or lists of numbers (also nested),
     its result is a Value or lists of Values.
 
@@ -45,7 +48,7 @@ def jit(function: Callable[..., Any], strict: bool = False) -> Compiled:
     native.host()
     from .compiled import Compiled
 
-    return Compiled(function, strict)
+    return Compiled(function, strict, check)
 
 
 def __getattr__(name: str) -> Any:

@@ -5,37 +5,42 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import cast
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from ..engine import anomaly_active
-from .trace import Shape, Trace, flatten
+from ..examples import rows
+from .trace import ARRAY, Array, Shape, Trace, flatten, kind_of
 
-Array: TypeAlias = np.ndarray
+
+def size(shape: Shape) -> int:
+    """Numbers in an argument of this shape."""
+    return math.prod([n for _, n in shape])
 
 
 @dataclass
 class Batch:
-    """n examples. columns: for each argument an array of float64 (n, numbers per example). shapes: of one example."""
+    """n examples. columns: for each argument an array of float64 (n, numbers per example). shapes: of one example.
+    given: for each argument its examples as the function takes them one by one."""
 
     columns: list[Array]
     shapes: tuple[Shape, ...]
     n: int
+    given: list[Sequence[object]]
 
     @classmethod
     def empty(cls, shapes: tuple[Shape, ...]) -> Batch:
-        return cls([np.zeros((0, math.prod(shape))) for shape in shapes], shapes, 0)
+        return cls([np.zeros((0, size(shape))) for shape in shapes], shapes, 0, [[] for _ in shapes])
 
     @classmethod
-    def of_one(cls, numbers: Sequence[float], shapes: tuple[Shape, ...]) -> Batch:
+    def of_one(cls, numbers: Sequence[float], shapes: tuple[Shape, ...], arguments: Sequence[object]) -> Batch:
         """The batch of one example, whose numbers are in the order of the arguments."""
         row, columns, at = np.array([numbers], dtype=float).reshape(1, -1), [], 0
-        for size in map(math.prod, shapes):
-            columns.append(row[:, at : at + size])
-            at += size
-        return cls(columns, shapes, 1)
+        for count in map(size, shapes):
+            columns.append(row[:, at : at + count])
+            at += count
+        return cls(columns, shapes, 1, [[argument] for argument in arguments])
 
     def rows(self, width: int) -> Array:
         """One row per example, of all arguments, padded with zeros."""
@@ -48,40 +53,47 @@ class Batch:
 
     def inputs(self, k: int) -> Array:
         """The k-th number of every example."""
-        for column in self.columns:
-            if k < column.shape[1]:
-                return column[:, k]
+        columns = iter(self.columns)
+        while k >= (column := next(columns)).shape[1]:
             k -= column.shape[1]
-        raise IndexError(k)
+        return column[:, k]
 
     def example(self, i: int) -> list[object]:
-        """The arguments of example i: numbers and lists of numbers."""
-        return [column[i].reshape(shape).tolist() for column, shape in zip(self.columns, self.shapes)]
+        """The arguments of example i."""
+        return [examples[i] for examples in self.given]
 
 
-def batch_of(arrays: Sequence[ArrayLike]) -> Batch:
-    """The batch that these arguments are, one array of examples each."""
-    columns, shapes, lengths = [], [], []
-    for place, given in enumerate(arrays):
+def batch_of(arrays: Sequence[object]) -> Batch:
+    """The batch that these arguments are, each of which holds examples."""
+    given = [rows(argument, f"argument {place}") for place, argument in enumerate(arrays)]
+    columns, shapes, lengths = [], [], [len(examples) for examples in given]
+    for place, examples in enumerate(given):
         try:
-            array = np.asarray(given)
+            array = np.asarray(examples, dtype=float)
         except ValueError:
             raise ValueError(f"argument {place} is ragged: every example needs the same number of numbers") from None
-        if array.dtype.kind not in "biuf":
-            raise TypeError(
-                f"argument {place} holds {array.dtype} entries, expected real numbers: a list or an array of examples"
-            )
-        if array.ndim == 0:
-            raise TypeError(f"argument {place} is one number, expected a batch: a list or array of examples")
-        shape = array.shape[1:]
-        lengths.append(len(array))
-        shapes.append(shape)
-        columns.append(np.ascontiguousarray(array, dtype=float).reshape(len(array), math.prod(shape)))
+        shapes.append(_shape(examples, array.shape[1:], place))
+        columns.append(np.ascontiguousarray(array).reshape(len(array), size(shapes[-1])))
     if anomaly_active():
         _refuse_non_finite(columns)
     if len(set(lengths)) > 1:
         raise ValueError(f"the arguments hold different numbers of examples: {lengths}")
-    return Batch(columns, tuple(shapes), lengths[0] if lengths else 1)
+    return Batch(columns, tuple(shapes), lengths[0] if lengths else 1, given)
+
+
+def _shape(examples: Sequence[object], sizes: tuple[int, ...], place: int) -> Shape:
+    """The sizes of an example, with its kinds: list, tuple or array, which all examples share."""
+    kinds: list[str] = []
+    parts: Sequence[object] = examples
+    for _ in sizes:
+        found = {kind_of(part) for part in parts} if isinstance(parts, list) else {ARRAY}
+        if len(found) > 1:
+            raise TypeError(f"argument {place} mixes {' and '.join(sorted(found))}s: give all examples in one kind")
+        kinds.append(found.pop() if found else ARRAY)
+        parts = cast(Sequence[object], parts[0]) if len(parts) else []
+        if kinds[-1] == ARRAY:
+            return tuple(zip([*kinds, *[ARRAY] * (len(sizes) - len(kinds))], sizes))
+    return tuple(zip(kinds, sizes))
 
 
 def check_preconditions(traced: Trace, batch: Batch) -> None:

@@ -33,7 +33,7 @@ class Code:
 
     @contextmanager
     def at_width(self, width: int) -> Iterator[None]:
-        """`with code.at_width(1):` values hold so many numbers."""
+        """`with code.at_width(1):` values hold this many numbers."""
         before, self.width = self.width, width
         yield
         self.width = before
@@ -42,13 +42,9 @@ class Code:
 
     @property
     def type(self) -> str:
-        return self._of("double")
+        return self.vector_of("double")
 
-    @property
-    def whole_type(self) -> str:
-        return self._of("i64")
-
-    def _of(self, kind: str) -> str:
+    def vector_of(self, kind: str) -> str:
         return kind if self.width == 1 else f"<{self.width} x {kind}>"
 
     def emit(self, text: str) -> str:
@@ -63,9 +59,6 @@ class Code:
     def label(self, name: str) -> None:
         self.lines.append(f"{name}:")
         self._block = name
-
-    def declare(self, name: str, signature: str) -> None:
-        self.declared[name] = signature
 
     # --- numbers
 
@@ -116,9 +109,8 @@ class Code:
         return self._intrinsic("roundeven", a)
 
     def _intrinsic(self, name: str, *args: str) -> str:
-        suffix = "f64" if self.width == 1 else f"v{self.width}f64"
-        full = f"@llvm.{name}.{suffix}"
-        self.declare(full, f"declare {self.type} {full}({', '.join([self.type] * len(args))})")
+        full = f"@llvm.{name}.f64" if self.width == 1 else f"@llvm.{name}.v{self.width}f64"
+        self.declared[full] = f"declare {self.type} {full}({', '.join([self.type] * len(args))})"
         return self.emit(f"call {self.type} {full}({', '.join(f'{self.type} {a}' for a in args)})")
 
     # --- conditions
@@ -128,45 +120,43 @@ class Code:
 
     def select(self, condition: str, a: str, b: str) -> str:
         whole = a in self._wholes or b in self._wholes
-        what = self.whole_type if whole else self.type
-        found = self.emit(f"select {self._of('i1')} {condition}, {what} {a}, {what} {b}")
-        if whole:
-            self._wholes.add(found)
-        return found
+        kind = self.vector_of("i64" if whole else "double")
+        text = f"select {self.vector_of('i1')} {condition}, {kind} {a}, {kind} {b}"
+        return self._whole(text) if whole else self.emit(text)
 
     def truth(self, condition: str) -> str:
         """1.0 where the condition holds, else 0.0."""
         return self.select(condition, self.number(1.0), self.number(0.0))
 
     def both(self, a: str, b: str) -> str:
-        return self.emit(f"and {self._of('i1')} {a}, {b}")
+        return self.emit(f"and {self.vector_of('i1')} {a}, {b}")
 
     def differ(self, a: str, b: str) -> str:
-        return self.emit(f"xor {self._of('i1')} {a}, {b}")
+        return self.emit(f"xor {self.vector_of('i1')} {a}, {b}")
 
     def either(self, a: str, b: str) -> str:
-        return self.emit(f"or {self._of('i1')} {a}, {b}")
+        return self.emit(f"or {self.vector_of('i1')} {a}, {b}")
 
     def in_any_lane(self, condition: str) -> str:
         if self.width == 1:
             return condition
         name = f"@llvm.vector.reduce.or.v{self.width}i1"
-        self.declare(name, f"declare i1 {name}(<{self.width} x i1>)")
+        self.declared[name] = f"declare i1 {name}(<{self.width} x i1>)"
         return self.emit(f"call i1 {name}(<{self.width} x i1> {condition})")
 
     # --- integers
 
     def bits(self, x: str) -> str:
-        return self._whole(f"bitcast {self.type} {x} to {self.whole_type}")
+        return self._whole(f"bitcast {self.type} {x} to {self.vector_of('i64')}")
 
     def from_bits(self, k: str) -> str:
-        return self.emit(f"bitcast {self.whole_type} {k} to {self.type}")
+        return self.emit(f"bitcast {self.vector_of('i64')} {k} to {self.type}")
 
     def integer(self, name: str, k: str, constant: int) -> str:
-        return self._whole(f"{name} {self.whole_type} {k}, {self.whole(constant)}")
+        return self.integers(name, k, self.whole(constant))
 
     def integers(self, name: str, a: str, b: str) -> str:
-        return self._whole(f"{name} {self.whole_type} {a}, {b}")
+        return self._whole(f"{name} {self.vector_of('i64')} {a}, {b}")
 
     def _whole(self, text: str) -> str:
         found = self.emit(text)
@@ -174,7 +164,7 @@ class Code:
         return found
 
     def is_zero(self, k: str) -> str:
-        return self.emit(f"icmp eq {self.whole_type} {k}, {self.whole(0)}")
+        return self.emit(f"icmp eq {self.vector_of('i64')} {k}, {self.whole(0)}")
 
     def plus(self, a: str, b: str) -> str:
         """The sum of two single integers, known or not."""
@@ -195,7 +185,7 @@ class Code:
 
     def smaller(self, a: str, b: str) -> str:
         """The smaller one of two single integers."""
-        self.declare("@llvm.smin.i64", "declare i64 @llvm.smin.i64(i64, i64)")
+        self.declared["@llvm.smin.i64"] = "declare i64 @llvm.smin.i64(i64, i64)"
         return self.emit(f"call i64 @llvm.smin.i64(i64 {a}, i64 {b})")
 
     # --- functions
@@ -210,9 +200,8 @@ class Code:
 
     def per_lane(self, name: str, *args: str) -> str:
         """A function of the C library, called for each lane."""
-        self.declare(
-            f"@{name}", f"declare double @{name}({', '.join(['double'] * len(args))}) nounwind willreturn memory(none)"
-        )
+        kinds = ", ".join(["double"] * len(args))
+        self.declared[f"@{name}"] = f"declare double @{name}({kinds}) nounwind willreturn memory(none)"
         if self.width == 1:
             return self.emit(f"call double @{name}({', '.join(f'double {a}' for a in args)})")
         result = "poison"
@@ -366,7 +355,7 @@ class Module:
         """define void @name(parameters) with this body."""
         code = Code(self.width, self.fused, self.shared)
         body(code)
-        self._define(code, f"define {linkage}void @{name}({parameters}) nounwind", "ret void")
+        self.functions.append(self._definition(code, f"{linkage}void @{name}({parameters}) nounwind", "ret void"))
 
     def table(self, entries: Sequence[int], name: str = "") -> str:
         """The name of an array of 32-bit integers, for `Code.load_entry`."""
@@ -377,15 +366,16 @@ class Module:
 
     def text(self) -> str:
         """All of it, with the long functions that were called."""
+        functions = list(self.functions)
         for (name, count, width), function in sorted((self.shared or {}).items(), key=lambda item: item[0]):
             code = Code(width, self.fused)
             arguments = [f"%x{i}" for i in range(count)]
             parameters = ", ".join(f"{code.type} {x}" for x in arguments)
             value = function(code, *arguments)
-            head = f"define internal {code.type} @{name}.{width}({parameters}) nounwind noinline"
-            self._define(code, head, f"ret {code.type} {value}")
-        return "\n".join([*self.tables, *self.declared.values(), *self.functions])
+            head = f"internal {code.type} @{name}.{width}({parameters}) nounwind noinline"
+            functions.append(self._definition(code, head, f"ret {code.type} {value}"))
+        return "\n".join([*self.tables, *self.declared.values(), *functions])
 
-    def _define(self, code: Code, head: str, last: str) -> None:
+    def _definition(self, code: Code, head: str, last: str) -> str:
         self.declared |= code.declared
-        self.functions.append("\n".join([f"{head} {{", "entry:", *code.lines, f"  {last}", "}", ""]))
+        return "\n".join([f"define {head} {{", "entry:", *code.lines, f"  {last}", "}", ""])

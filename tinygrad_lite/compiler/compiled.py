@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import threading
+import copy
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import NoReturn, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ..engine import Value, anomaly_active, no_grad_active
+from ..nn.tensors import flat
 from ..op import Op, as_float
-from .batches import Array, Batch, batch_of, blame, check_preconditions
+from . import native, trust
+from .batches import Batch, batch_of, blame, check_preconditions
 from .program import Program, Stats, cached_program
-from .trace import Shape, Structure, Trace, Tracer, trace
+from .trace import Array, Shape, Structure, Trace, Tracer, kind_of, trace
 
 Nested: TypeAlias = "Value | list[Nested]"
 
@@ -22,12 +25,13 @@ class Compiled:
     """What `jit` returns. Compiles at the first call for each shape of arguments, and again only where
     these change; graphs that were compiled before are taken from a cache."""
 
-    def __init__(self, function: Callable[..., object], strict: bool = False) -> None:
+    def __init__(self, function: Callable[..., object], strict: bool = False, check: bool = True) -> None:
         self._function = function
-        self.strict = strict
+        self.strict, self.check = strict, check
         self._traces: dict[tuple[Shape, ...], Trace] = {}
         self._programs: dict[tuple[object, ...], Program] = {}
-        self._lock = threading.RLock()
+        self._checked: set[tuple[tuple[Shape, ...], str]] = set()
+        self._lock = native.lock
         self._latest: Program | None = None
         self.__name__ = getattr(function, "__name__", "function")
         self.__doc__ = getattr(function, "__doc__", None)
@@ -42,12 +46,14 @@ class Compiled:
         if any(isinstance(x, Tracer) for x in flat):
             return self._function(*arguments)  # inside another function that is being compiled
         traced = self._trace(shapes)
-        example = Batch.of_one([x.data if isinstance(x, Value) else x for x in flat], shapes)
+        example = Batch.of_one([x.data if isinstance(x, Value) else x for x in flat], shapes, arguments)
         outer = [(i, x) for i, x in enumerate(flat) if isinstance(x, Value)]  # these count as parameters
         wrt = tuple([i for i, _ in outer])
         program = self._program(traced, shapes, "sum", wrt)
         check_preconditions(traced, example)
         operands = (*traced.captured, *[x for _, x in outer])
+        if not outer:
+            self._compare_sums(program, traced, example)
         found = self._run(program, traced, example, 1.0, _numbers(operands), wrt)
         n, m = len(traced.outputs), len(operands)
         gradients = found[n:].reshape(n, m).tolist()
@@ -67,7 +73,9 @@ class Compiled:
         traced = self._trace(batch.shapes)
         check_preconditions(traced, batch)
         program = self._program(traced, batch.shapes, "each")
-        found = program(batch.rows(program.layout.row), _first(batch.n), 1.0, _numbers(traced.captured))
+        rows = batch.rows(program.row)
+        self._compare_values(program, traced, batch, rows)
+        found = program(rows, _first(batch.n), 1.0, _numbers(traced.captured))
         if anomaly_active() and not np.isfinite(found).all():
             blame(self._function, batch, [int(np.flatnonzero(~np.isfinite(found).all(axis=0))[0])])
         return _shape_like(traced.structure, found)
@@ -98,10 +106,61 @@ class Compiled:
         numbers = _numbers(traced.captured) if parameters is None else np.ascontiguousarray(parameters, dtype=float)
         if numbers.shape != (len(traced.captured),):
             raise ValueError(f"parameters has shape {numbers.shape}, expected ({len(traced.captured)},)")
+        self._compare_sums(program, traced, batch)
         found = self._run(program, traced, batch, 1.0 / batch.n, numbers)
         if anomaly_active() and not np.isfinite(found).all():
             blame(self._function, batch, range(batch.n))
         return traced, found
+
+    # --- trust
+
+    def _to_compare(self, batch: Batch, traced: Trace, kind: str) -> list[int]:
+        """The examples to compare before a program is used for the first time."""
+        if not self.check or (batch.shapes, kind) in self._checked or no_grad_active() or anomaly_active():
+            return []
+        return trust.places(batch.n, len(traced.inputs) + len(traced.captured))
+
+    def _compare_values(self, program: Program, traced: Trace, batch: Batch, rows: Array) -> None:
+        at = self._to_compare(batch, traced, "each")
+        for k in range(len(traced.outputs)) if at else ():
+
+            def native(i: int, k: int = k) -> Array:
+                found: Array = program(rows, np.array([i]), 1.0, _numbers(traced.captured))[k]
+                return found
+
+            trust.check_examples(self.__name__, batch.given, at, partial(self._result, k), native, [])
+        if at:
+            self._checked.add((batch.shapes, "each"))
+
+    def _compare_sums(self, program: Program, traced: Trace, batch: Batch) -> None:
+        at = self._to_compare(batch, traced, "sum")
+        n, m = len(traced.outputs), len(traced.captured)
+        rows = batch.rows(program.row) if at else np.zeros(0)
+        for k in range(n) if at else ():
+
+            def native(i: int, k: int = k) -> Array:
+                found = program(rows, np.array([i]), 1.0, _numbers(traced.captured))
+                both: Array = np.concatenate([found[k : k + 1], found[n + k * m : n + (k + 1) * m]])
+                return both
+
+            trust.check_examples(self.__name__, batch.given, at, partial(self._result, k), native, traced.captured)
+        if at:
+            self._checked.add((batch.shapes, "sum"))
+
+    def _result(self, k: int, *arguments: object) -> Value | float:
+        """The k-th result of the engine, a number where no parameter takes part."""
+        results: list[Value | float] = list(flat(self._function(*arguments)))
+        return results[k]
+
+    def __copy__(self) -> Compiled:
+        return Compiled(self._function, self.strict, self.check)
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Compiled:
+        """Of a copied model the copy: what is compiled belongs to the original's parameters."""
+        return Compiled(copy.deepcopy(self._function, memo), self.strict, self.check)
+
+    def __reduce__(self) -> tuple[type[Compiled], tuple[object, ...]]:
+        return Compiled, (self._function, self.strict, self.check)
 
     # --- what it became
 
@@ -166,7 +225,7 @@ class Compiled:
         self, program: Program, traced: Trace, batch: Batch, seed: float, parameters: Array, wrt: tuple[int, ...] = ()
     ) -> Array:
         """The vector of sums; retried exactly where the quick way met an infinity."""
-        rows, order = batch.rows(program.layout.row), _first(batch.n)
+        rows, order = batch.rows(program.row), _first(batch.n)
         found = program(rows, order, seed, parameters)
         if not program.exact and not np.isfinite(found).all():
             found = self._program(traced, batch.shapes, "sum", wrt, exact=True)(rows, order, seed, parameters)
@@ -206,13 +265,13 @@ def _flatten_arguments(arguments: Sequence[object]) -> tuple[list[Value | float]
         if isinstance(part, Value):
             flat.append(part)
             return ()
-        if isinstance(part, (list, tuple)) or getattr(part, "ndim", False):
+        if isinstance(part, (list, tuple)) or getattr(part, "ndim", False) or getattr(part, "shape", False):
             inner = [flatten(x, place) for x in cast(Iterable[object], part)]
             if len(set(inner)) > 1:
                 raise ValueError(
                     f"argument {place} is ragged: lists inside lists need one length, got shapes {sorted(set(inner))}"
                 )
-            return (len(inner), *(inner[0] if inner else ()))
+            return ((kind_of(part), len(inner)), *(inner[0] if inner else ()))
         flat.append(as_float(part))
         return ()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from .. import ops
@@ -10,7 +11,7 @@ from ..engine import Value
 from ..ops import Op
 from ..optim import Optimizer
 from .simplify import INPUT, LEAVES, PARAMETER, STATE, SUM, Args, Terms
-from .trace import Number, Trace, Tracer, tracing
+from .trace import Number, Trace, Tracer, trace, tracing
 
 
 class Computation:
@@ -31,11 +32,11 @@ class Computation:
         traced: Trace,
         kind: str,
         strict: bool,
-        exact: bool = False,
-        places: Sequence[Tracer] | None = None,
+        exact: bool,
+        places: Sequence[Tracer],
         penalty: Number | None = None,
     ) -> None:
-        places = traced.places if places is None else places
+        self.began = time.perf_counter()
         self.kind, self.strict, self.exact = kind, strict, strict or exact or kind == "each"
         self.inputs, self.outputs, self.parameters = len(traced.inputs), len(traced.outputs), len(places)
         terms = self.terms = Terms(strict)
@@ -63,7 +64,7 @@ def _with_gradients(
     gradients: list[Value] = []
     with tracing():
         for out in outputs:
-            root = ops.mul(out, 1.0 if seed is None else seed)
+            root = Tracer.record(ops.mul, (out, 1.0 if seed is None else seed))  # also of a constant
             gradients += adjoints(root, places, masked=exact)
         found = [out if seed is None else ops.where(seed, out, -0.0) for out in outputs]
     return [*found, *gradients]
@@ -142,16 +143,22 @@ class Update:
     """
 
     def __init__(self, opt: Optimizer) -> None:
-        size = opt.state_size
-        with tracing():
-            p, g, lr, t, *state = placeholders = [Tracer.leaf(i) for i in range(4 + size)]
+        size, name = opt.state_size, type(opt).__name__
+
+        def update(p: Number, g: Number, lr: Number, t: Number, *state: Number) -> list[Number]:
             found = opt.update(p, g, lr, t, *state)
-        if len(found) != 1 + size:
-            raise ValueError(
-                f"{type(opt).__name__}.update must return the parameter and {size} numbers of state (state_size), "
-                f"got {len(found)} numbers"
-            )
+            if not isinstance(found, (tuple, list)) or len(found) != 1 + size:
+                got = f"{len(found)} numbers" if isinstance(found, (tuple, list)) else repr(found)
+                raise ValueError(
+                    f"{name}.update must return a tuple of the parameter and {size} numbers of state (state_size), "
+                    f"got {got}"
+                )
+            return [x if isinstance(x, Value) else Value(x) for x in found]
+
+        update.__name__ = f"{name}.update"
+        traced = trace(update, [()] * (4 + size))  # twice: a rule with a random number or a counter in it is refused
+        if traced.captured:
+            raise ValueError(f"{name}.update uses {traced.captured[0]!r}: keep what changes in its state (state_size)")
         terms = self.terms = Terms(strict=False)
-        self.places = [terms.leaf(STATE if x in (lr, t) else PARAMETER, x.index) for x in placeholders]
-        leaves: dict[Value, int] = dict(zip(placeholders, self.places))
-        self.results = terms.include([x if isinstance(x, Value) else float(x) for x in found], leaves)
+        self.places = [terms.leaf(STATE if i in (2, 3) else PARAMETER, i) for i in range(4 + size)]
+        self.results = terms.include(traced.outputs, dict(zip(traced.inputs, self.places)))

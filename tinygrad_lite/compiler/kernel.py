@@ -7,9 +7,10 @@ registers, so that a loaded weight serves several vectors and a loaded vector se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TypeAlias
 
 from .. import ops
 from .code import Code, Module
@@ -20,6 +21,8 @@ from .plan import Group, Operand, Plan, Run
 TILE_MEMBERS, TILE_VECTORS = 4, 4  # powers of two
 UNROLLED = 4  # the longest row of a dot that is written out instead of looped over
 SUMS = (ops.dot, ops.total, ops.mean)  # long rows of these are computed for all places of a tile together
+
+Place: TypeAlias = tuple[str, str, str]  # member (j, i) of a nest, and a vector of the block
 
 
 @dataclass(frozen=True)
@@ -84,32 +87,27 @@ class Kernel:
         at = c.plus(c.times(member, o.count), k)
         return c.load_entry(self.module.table(o.table.ravel().tolist()), at)
 
-    def load(self, j: str, i: str, v: str, o: Operand, k: str = "0") -> str:
+    def load(self, place: Place, o: Operand, k: str = "0") -> str:
         """An operand for one vector of examples: a vector, or a scalar in every lane."""
-        return self.row_loader(o, j, i, v)(k)
+        return self.row_loader(place, o)(k)
 
-    def row_loader(self, o: Operand, j: str, i: str, v: str) -> Callable[[str], str]:
+    def row_loader(self, place: Place, o: Operand) -> Callable[[str], str]:
         """How to load the k-th operand of a row: what does not depend on k is computed now, once."""
-        c = self.code
-        if o.number is not None:
-            number = o.number
+        c, (j, i, v), number = self.code, place, o.number
+        if number is not None:
             return lambda k: c.number(number)
-        step = self.layout.stride if o.lanes else 1
-        if o.table is None:
-            first = self.slot(o, j, i, "0")
-            start = self.lane_address(first, v) if o.lanes else c.address("%scalars", first)
 
-            def pointer(k: str) -> str:
-                return start if k == "0" else c.address(start, c.times(k, o.dk * step))
-        else:
+        def pointer(k: str) -> str:
+            slot = self.slot(o, j, i, k)
+            return self.lane_address(slot, v) if o.lanes else c.address("%scalars", slot)
 
-            def pointer(k: str) -> str:
-                slot = self.slot(o, j, i, k)
-                return self.lane_address(slot, v) if o.lanes else c.address("%scalars", slot)
+        def load(pointer: str) -> str:
+            return c.load(pointer) if o.lanes else c.broadcast(c.load_one(pointer))
 
-        if o.lanes:
-            return lambda k: c.load(pointer(k))
-        return lambda k: c.broadcast(c.load_one(pointer(k)))
+        if o.table is not None:
+            return lambda k: load(pointer(k))
+        start, step = pointer("0"), o.dk * (self.layout.stride if o.lanes else 1)
+        return lambda k: load(start if k == "0" else c.address(start, c.times(k, step)))
 
     def lane_address(self, slot: str, v: str) -> str:
         c = self.code
@@ -205,42 +203,35 @@ class Kernel:
     def tile(self, nest: Nest, j: str, i: str, members: int, v: str, vectors: int) -> None:
         """The groups of a nest for members i .. i + members and vectors v .. v + vectors."""
         c = self.code
-        places = [(c.plus(i, str(m)), c.plus(v, str(n))) for m in range(members) for n in range(vectors)]
+        places = [(j, c.plus(i, str(m)), c.plus(v, str(n))) for m in range(members) for n in range(vectors)]
         results: dict[int, list[str]] = {}
         for group in nest.groups:
-            values = results[group.index] = self.values(group, j, places, results)
+            values = results[group.index] = self.values(group, places, results)
             if group.index in self.kept:
-                for value, (member, vector) in zip(values, places):
+                for value, (_, member, vector) in zip(values, places):
                     slot = c.plus(str(group.base), c.plus(c.times(j, nest.columns), member))
                     c.store(value, self.lane_address(slot, vector))
 
-    def values(
-        self, group: Group, j: str, places: Sequence[tuple[str, str]], results: dict[int, list[str]]
-    ) -> list[str]:
-        """A group's values at these places, (member, vector) each. results: of groups before it in the nest."""
-        if group.op in SUMS and group.in_rows:
-            return self.sums(group, j, places, results)
-        if group.in_rows:
-            return [self.row(group, partial(self.load, j, m, v)) for m, v in places]
-        return [
-            LOWERINGS[group.op].value(self.code, *[self.at_place(o, at, j, places, results) for o in group.operands])
-            for at in range(len(places))
-        ]
+    def values(self, group: Group, places: Sequence[Place], results: dict[int, list[str]]) -> list[str]:
+        """A group's values at these places. results: of the groups before it in its nest."""
 
-    def at_place(
-        self, o: Operand, at: int, j: str, places: Sequence[tuple[str, str]], results: dict[int, list[str]]
-    ) -> str:
-        member, vector = places[at]
-        return results[o.source][at] if o.source in results else self.load(j, member, vector, o)
+        def at_hand(at: int, o: Operand) -> str:
+            return results[o.source][at] if o.source in results else self.load(places[at], o)
 
-    def sums(self, group: Group, j: str, places: Sequence[tuple[str, str]], results: dict[int, list[str]]) -> list[str]:
+        if not group.in_rows:
+            value = LOWERINGS[group.op].value
+            return [value(self.code, *[at_hand(at, o) for o in group.operands]) for at in range(len(places))]
+        if group.op not in SUMS:
+            return [self.row(group, partial(self.load, place)) for place in places]
+        start = group.start
+        return self.sums(group, places, None if start is None else [at_hand(at, start) for at in range(len(places))])
+
+    def sums(self, group: Group, places: Sequence[Place], starts: list[str] | None) -> list[str]:
         """dot, total or mean of long rows: every place of the tile has its running sum."""
         c = self.code
-        sums = [c.number(0.0)] * len(places)
-        if group.start is not None:
-            sums = [self.at_place(group.start, at, j, places, results) for at in range(len(places))]
+        sums = starts or [c.number(0.0)] * len(places)
         for run in group.runs:
-            further = self.summand(run, j, places)
+            further = self.summand(run, places)
             if run.count <= UNROLLED:
                 for k in range(run.count):
                     sums = further(str(k), sums)
@@ -250,24 +241,23 @@ class Kernel:
             sums = [c.div(s, c.number(float(group.length))) for s in sums]
         return sums
 
-    def summand(self, run: Run, j: str, places: Sequence[tuple[str, str]]) -> Callable[[str, list[str]], list[str]]:
-        """(k, running sums) -> the sums with the k-th operands of a run; places that read the same numbers share
-        them."""
+    def summand(self, run: Run, places: Sequence[Place]) -> Callable[[str, list[str]], list[str]]:
+        """(k, running sums) -> the sums with the k-th operands of a run; places that read the same share them."""
         c = self.code
-        loaders: dict[tuple[int, int, str, str], Callable[[str], str]] = {}
+        loaders: dict[Hashable, Callable[[str], str]] = {}
         rows = []
-        for member, vector in places:
+        for place in places:
             row = []
             for o, at in run.operands:
-                key = (id(o), at, member if o.table is not None or o.di else "", vector if o.lanes else "")
+                key = (id(o), at, place[1] if o.table is not None or o.di else "", place[2] if o.lanes else "")
                 if key not in loaders:
                     shifted = replace(o, base=o.base + at * o.dk) if o.table is None else o
-                    loaders[key] = self.row_loader(shifted, j, member, vector)
+                    loaders[key] = self.row_loader(place, shifted)
                 row.append((key, at if o.table is not None else 0))
             rows.append(row)
 
         def further(k: str, sums: list[str]) -> list[str]:
-            loaded: dict[tuple[int, int, str, str], str] = {}
+            loaded: dict[Hashable, str] = {}
             found = []
             for s, row in zip(sums, rows):
                 for key, at in row:
@@ -326,8 +316,8 @@ class Kernel:
             def over_examples(k: str, sums: list[str], run: Run = run) -> list[str]:
                 def further(v: str, sums: list[str]) -> list[str]:
                     return [
-                        accumulate(c, s, *[self.load(row, column, v, o, c.plus(str(at), k)) for o, at in run.operands])
-                        for s, (row, column) in zip(sums, members)
+                        accumulate(c, s, *[self.load((*member, v), o, c.plus(str(at), k)) for o, at in run.operands])
+                        for s, member in zip(sums, members)
                     ]
 
                 return c.fold("0", "%vectors", 1, sums, further)

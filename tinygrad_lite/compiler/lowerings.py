@@ -40,7 +40,7 @@ class _Lowerings(dict[Op, Lowering]):
 
 
 def _function(name: str, function: Function | None = None) -> Lowering:
-    """A long function, which is defined once and called where a program needs many: ours, or the C library's."""
+    """A long function, called where a program has many: ours, or the C library's of that name."""
     return Lowering(lambda c, *xs: c.call(name, function or _of_c(name), *xs), long=True)
 
 
@@ -109,8 +109,6 @@ def _comparison(how: str) -> Lowering:
 
 
 def _extreme(how: str) -> Function:
-    """The first of its operands that none is more extreme than; nan where one is nan."""
-
     def lower(c: Code, *xs: str) -> str:
         found = xs[0]
         for x in xs[1:]:
@@ -267,7 +265,7 @@ LOWERINGS: dict[Op, Lowering] = _Lowerings({
     ops.asinh: _function("asinh"),
     ops.acosh: _function("acosh"),
     ops.atanh: _function("atanh"),
-    ops.erf: _function("erf"),
+    ops.erf: _function("erf", vector_math.erf),
     ops.tanh: _function("tanh", vector_math.tanh),
     ops.sigmoid: _function("sigmoid", vector_math.sigmoid),
     ops.softplus: _function("softplus", vector_math.softplus),

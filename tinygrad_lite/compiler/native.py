@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import gc
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
 
     Array: TypeAlias = np.ndarray
 
-_lock = threading.Lock()
+# Held while anything is traced or compiled: LLVM's global context is not for several threads at once, and a process
+# that is forked meanwhile would inherit a half of it.
+lock = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
 
 
 @dataclass
@@ -37,7 +42,7 @@ def host() -> Host:
         import numpy  # noqa: F401
     except ImportError:
         raise ImportError("compiling needs llvmlite and numpy: pip install 'tinygrad_lite[jit]'") from None
-    with _lock:
+    with lock:
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
         features = llvm.get_host_cpu_features()
@@ -66,7 +71,7 @@ class Library:
         # the text is in its final form: LLVM's own passes would double the time for a few percent. Very long
         # texts have no loops worth the better code of level 2
         level = 2 if text.count("\n") < 20_000 else 0
-        with _lock:  # LLVM's global context is not for several threads at once
+        with lock:  # LLVM's global context is not for several threads at once
             self._machine = machine.target.create_target_machine(
                 cpu=llvm.get_host_cpu_name(), features=machine.features, opt=level, jit=True
             )
@@ -79,7 +84,7 @@ class Library:
 
     @property
     def asm(self) -> str:
-        with _lock:
+        with lock:
             return str(self._machine.emit_assembly(host().llvm.parse_assembly(self.ir)))
 
     def function(self, name: str, *kinds: type) -> Callable[..., None]:
@@ -88,7 +93,7 @@ class Library:
 
 
 def aligned(count: int) -> Array:
-    """A NumPy array of so many zeros, on a 64-byte boundary."""
+    """A NumPy array of `count` zeros, on a 64-byte boundary."""
     import numpy as np
 
     raw = np.zeros(count + 8)

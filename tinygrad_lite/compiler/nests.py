@@ -9,14 +9,13 @@ from .. import ops
 from .lowerings import LOWERINGS
 from .plan import Group
 
-# at most so many operations in one straight piece of code: LLVM's time per operation grows beyond
-LONGEST = 256
+LONGEST = 256  # operations in one straight piece of code: beyond, LLVM's time per operation grows
 
 
 @dataclass
 class Nest:
-    """Groups computed in one loop over their members. tiled: a dot of long rows is among them; long: a
-    function of many instructions."""
+    """Groups computed in one loop over their members. tiled: a dot of long rows is among them. long: a function of
+    many instructions is."""
 
     rows: int
     columns: int
@@ -26,7 +25,7 @@ class Nest:
 
 
 def nested(groups: Sequence[Group]) -> list[Nest]:
-    """Puts a group into the loop of its operands where it has as many members and needs only its own."""
+    """Puts each group into the loop of its operands, where it has as many members and each needs only its own."""
     nests: list[Nest] = []
     nest_of: dict[int, int] = {}
 

@@ -1,10 +1,10 @@
-"""Grouping: isomorphic terms become one array operation, whatever computes it.
+"""Grouping: isomorphic terms become one array operation, for any backend.
 
-Two terms of the same operation on terms that are themselves alike stand at the same height of the
-graph, so neither needs the other: the neurons of a layer, their activations, their gradients. Such a
-group gets consecutive slots of memory, and where the slots of its operands form an arithmetic pattern
-(weights of a row, rows of a matrix) an address is computed, else looked up in a table. The size of a program then
-depends on how many kinds of terms there are and not on how wide a layer is.
+Two terms of the same operation on terms that are themselves isomorphic are at the same height of the graph, so
+neither needs the other: the neurons of a layer, their activations, their gradients. Such a group gets
+consecutive slots of memory, and where the slots of its operands form an arithmetic pattern (weights of a row,
+rows of a matrix) an address is computed, else looked up in a table. The size of a program then depends on how
+many kinds of terms there are, not on how wide a layer is.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ Slots: TypeAlias = np.ndarray  # integers
 
 @dataclass
 class Operand:
-    """Where the k-th operand of member (j, i) of a group stands: slot base + j*dj + i*di + k*dk of the
-    lanes (a number per example) or of the scalars; or in `table` at [(j, i), k]; or it is a
-    number. count: how many operands in a row follow this pattern."""
+    """Where the k-th operand of member (j, i) of a group is: slot base + j*dj + i*di + k*dk of the lanes (a number
+    per example) or of the scalars; or the slot in `table` at [(j, i), k]; or it is a number. count: how many
+    operands in a row follow this pattern."""
 
     lanes: bool
     base: int = 0
@@ -45,8 +45,8 @@ class Operand:
 
 @dataclass
 class Run:
-    """A stretch of a row on which every operand follows one pattern: the operands (the weights and the xs of a dot),
-    where in them the stretch begins, and its length."""
+    """A stretch of a row over which every operand follows one pattern: the operands (of a dot the weights and the
+    xs), where in each the stretch begins, and its length."""
 
     operands: list[tuple[Operand, int]]
     count: int
@@ -54,10 +54,10 @@ class Run:
 
 @dataclass
 class Group:
-    """Members (j, i), j < rows, i < columns, of one operation; their results stand in consecutive slots.
+    """Members (j, i), j < rows, i < columns, of one operation; their results are in consecutive slots from base on.
 
-    reduce: the results are not kept but summed over all examples, into scalar slots. wanted: the program's results
-    are among its own.
+    reduce: the results are not kept but summed over all examples, into the scalar slots of `result`.
+    wanted: results of the program are among its own.
     """
 
     index: int
@@ -95,7 +95,7 @@ class Group:
 
     @property
     def runs(self) -> list[Run]:
-        """The row of operands, start apart; of a product, and a dot, in pairs."""
+        """The row of operands without the start; in pairs for a product or a dot."""
         row = self.operands[: -1 if self.start else None]
         if self.op not in (ops.dot, ops.mul):
             return [Run([(o, 0)], o.count) for o in row]
@@ -137,7 +137,7 @@ class Plan:
 
 
 def plan(computation: Computation, rows: Container[Op]) -> Plan:
-    """The groups of a computation. rows: operations whose operands the backend reads in a loop over a row of slots."""
+    """The groups of a computation. rows: operations whose operands the backend reads in a loop over slots."""
     return _Planner(computation, rows).plan()
 
 
@@ -273,7 +273,7 @@ class _Planner:
         return operand
 
     def _only_summed(self, sums: list[int]) -> set[int]:
-        """Products and dots that nobody uses but one sum over the examples: they need no memory."""
+        """Products and dots used by nothing but one sum over the examples: they need no memory."""
         used = set(self.results)
         for i in self.order:
             if self.terms.ops[i] not in LEAVES:

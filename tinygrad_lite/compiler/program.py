@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import time
 from collections.abc import Hashable, Sequence
-from typing import TypeAlias
 
 import numpy as np
 
@@ -17,50 +16,38 @@ from .kernel import TILE_VECTORS, Kernel, Layout
 from .lowerings import LOWERINGS
 from .nests import nested
 from .plan import Plan, plan
-from .trace import Number, Trace, Tracer, traced_nodes
+from .trace import Array, Number, Trace, Tracer, traced_nodes
 
-Array: TypeAlias = np.ndarray  # of float64, or int64 places of examples
-
-BLOCK_BYTES = 512 * 1024  # a block of examples should stay in the second-level cache
+BLOCK_BYTES = 512 * 1024  # of a block of examples, which should stay in the second-level cache
 MOST_BYTES = 2 * 1024**3
-MANY_LONG = 12  # from so many exp, tanh, ... on they are called instead of written out
-MOST_PROGRAMS = 64  # are kept
+MANY_LONG = 12  # beyond so many, exp, tanh, ... are called instead of written out
+MOST_PROGRAMS = 64  # that the cache keeps
 
 
 class Program:
-    """Native code for one trace; its parameters are those of `Computation`."""
+    """Native code for one computation."""
 
     names: tuple[str, ...] = ("run",)  # of the functions that are called from here
 
-    def __init__(
-        self,
-        traced: Trace,
-        kind: str,
-        strict: bool,
-        exact: bool = False,
-        places: Sequence[Tracer] | None = None,
-        penalty: Number | None = None,
-    ) -> None:
-        start = time.perf_counter()
-        with native.no_collector():
-            computation = Computation(traced, kind, strict, exact, places, penalty)
-            self.kind, self.exact, self.outputs = kind, computation.exact, computation.outputs
-            self.traced_terms = computation.traced_terms
-            self.plan = plan(computation, rows={op for op, lowering in LOWERINGS.items() if lowering.row})
-            self.layout = _layout(self.plan)
-            self.bytes = 8 * (self.plan.scalars + self.plan.lanes * self.layout.stride)
-            if self.bytes > MOST_BYTES:
-                raise MemoryError(
-                    f"this graph needs {self.bytes / 2**30:.1f} GiB of working memory, more than {MOST_BYTES >> 30}"
-                )
-            self.slots = np.array([slot for _, slot in self.plan.results])
-            many = sum(LOWERINGS[group.op].long for group in self.plan.groups) > MANY_LONG
-            module = Module(self.layout.width, fused=not strict, shared=many)
-            self.write(module)
-            self.text = module.text()
-            self.library = native.Library(self.text, self.names)
-            self.link()
-        self.seconds = time.perf_counter() - start
+    def __init__(self, computation: Computation) -> None:
+        self.kind, self.exact, self.outputs = computation.kind, computation.exact, computation.outputs
+        self.traced_terms = computation.traced_terms
+        self.plan = plan(computation, rows={op for op, lowering in LOWERINGS.items() if lowering.row})
+        self.layout = _layout(self.plan)
+        self.bytes = 8 * (self.plan.scalars + self.plan.lanes * self.layout.stride)
+        if self.bytes > MOST_BYTES:
+            raise MemoryError(
+                f"this graph needs {self.bytes / 2**30:.1f} GiB of working memory, more than {MOST_BYTES >> 30}"
+            )
+        self.row = self.layout.row  # doubles of one example
+        self.slots = np.array([slot for _, slot in self.plan.results])
+        many = sum(LOWERINGS[group.op].long for group in self.plan.groups) > MANY_LONG
+        module = Module(self.layout.width, fused=not computation.strict, shared=many)
+        self.write(module)
+        self.text = module.text()
+        self.library = native.Library(self.text, self.names)
+        self.link()
+        self.seconds = time.perf_counter() - computation.began
         self._free: list[tuple[Array, Array]] = []
 
     def write(self, module: Module) -> None:
@@ -77,7 +64,7 @@ class Program:
         )
 
     def __call__(self, rows: Array, order: Array, seed: float, parameters: Array) -> Array:
-        """rows: (examples, layout.row) float64; order: n int64 places in it; parameters: float64.
+        """rows: (examples, self.row) float64; order: n int64 places in it; parameters: float64.
 
         Returns (outputs, n) for kind "each", else the vector of sums: outputs, then gradients.
         """
@@ -101,7 +88,7 @@ class Program:
         return found
 
     def take_memory(self) -> tuple[Array, Array]:
-        """Scalars and lanes, for one call at a time."""
+        """Scalars and lanes, for one call at a time; `give_back` keeps them for the next."""
         try:
             return self._free.pop()  # a list is safe between threads
         except IndexError:
@@ -111,7 +98,6 @@ class Program:
             return scalars, native.aligned(max(self.plan.lanes, 1) * self.layout.stride)
 
     def give_back(self, memory: tuple[Array, Array]) -> None:
-        """For the next call."""
         self._free.append(memory)
 
 
@@ -131,8 +117,9 @@ def cached_program(trace: Trace, kind: str, strict: bool, exact: bool, places: S
     key = (graph_key(trace, places), kind, strict, exact)
     found = cache.pop(key, None)
     if found is None:
-        found = Program(trace, kind, strict, exact, places)
-    cache[key] = found  # the latest used stands last
+        with native.no_collector():
+            found = Program(Computation(trace, kind, strict, exact, places))
+    cache[key] = found  # the latest used is last
     while len(cache) > MOST_PROGRAMS:
         del cache[next(iter(cache))]
     return found

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, cast
 from .. import ops
 from ..engine import Value
 from ..ops import OPS, Op
-from .trace import Number, traced_nodes
+from .trace import LIST, Number, Tracer, called, placeholders, traced_nodes, tracing
 
 Args: TypeAlias = tuple[Any, ...]  # the operands of a term, which are earlier terms; of a leaf its index or number
 
@@ -101,6 +101,23 @@ class Terms:
             self.args.append(args)
         return i
 
+    def _expand(self, op: Op, args: Sequence[int]) -> int:
+        """An operation of the user's: its value is run on placeholders, and is then made of the table's operations."""
+        (places,) = placeholders([((LIST, len(args)),)])[1:]
+        inputs = cast(list[Tracer], places[0])
+        with tracing():
+            try:
+                found = called(op.value, inputs)
+            except TypeError as error:
+                raise NotImplementedError(
+                    f"jit cannot compile {op.name} yet: its value is not made of operations of the table ({error}). "
+                    f"Add a row to compiler/lowerings.py, or write {op.name} with operations of the table"
+                ) from None
+        if not isinstance(found, (Value, int, float)):
+            raise NotImplementedError(f"jit cannot compile {op.name} yet: its value returns {found!r}, not a number")
+        root = found if isinstance(found, Value) else float(found)
+        return self.include([root], dict(zip(inputs, args)))[0]
+
     def include(self, roots: Sequence[Number], leaves: dict[Value, int]) -> list[int]:
         """The terms of these traced Values (or plain numbers). leaves: the terms of placeholders;
         extended by every node seen, so that a second call goes on where the first ended."""
@@ -114,8 +131,11 @@ class Terms:
 
         for root in roots:
             for node in traced_nodes(root, leaves):
-                leaves[node] = self.add(cast(Op, node.op), [term(x) for x in node.args])
+                op = cast(Op, node.op)
+                add = self.add if op in TABLE else self._expand
+                leaves[node] = add(op, [term(x) for x in node.args])
         return [term(root) for root in roots]
 
 
-assert not LEAVES & set(OPS)
+TABLE = frozenset(OPS)
+assert not LEAVES & TABLE

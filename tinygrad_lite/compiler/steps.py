@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from .code import Code, Module
-from .computation import Update, needed_terms
+from .computation import Computation, Update, needed_terms
 from .lowerings import LOWERINGS
 from .program import Program
 from .simplify import CONSTANT
-from .trace import Number, Trace, Tracer
 
 # what the native loop returns
 RUNNING, NO_LOSS, NO_STEP, STILL = 0, 1, 2, 3
-# where the native loop stands: the next example of this epoch, steps and epochs done, loss of this epoch so
+# the state of the native loop: the next example of this epoch, steps and epochs done, loss of this epoch so
 # far and over how many examples, largest move of the last step, is this epoch shuffled?
 AT, STEPS, EPOCHS, LOSS, SEEN, MOVE, SHUFFLED, PLACES = range(8)
 _ARGUMENTS = [
@@ -26,18 +25,14 @@ _ARGUMENTS = [
 class StepProgram(Program):
     """The sum and gradient of a batch, and in the same module the update of parameters and the loop over steps.
 
-    places: those of the `count` parameters that move, then of what else the loss uses. tol: stop where nothing
-    moves more than %numbers says.
+    count: how many parameters move, the first ones. tol: stop where none moves more than %numbers says.
     """
 
     names = ("run", "train")
 
-    def __init__(
-        self, traced: Trace, exact: bool, places: Sequence[Tracer], penalty: Number | None, update: Update, count: int,
-        tol: bool,
-    ) -> None:  # fmt: skip
+    def __init__(self, computation: Computation, update: Update, count: int, tol: bool) -> None:
         self.update, self.count, self.tol = update, count, tol
-        super().__init__(traced, "sum", False, exact, places, penalty)
+        super().__init__(computation)
 
     @property
     def padded(self) -> int:
@@ -104,7 +99,7 @@ class StepProgram(Program):
 
 
 class _Loop:
-    """Writes the loop over steps; its place is in %progress, so that it can go on where it ended."""
+    """Writes the loop over steps; where it is, is in %progress, so that the next call continues there."""
 
     def __init__(self, code: Code, program: StepProgram) -> None:
         self.code, self.program = code, program
@@ -197,7 +192,7 @@ class _Loop:
 
 
 def _copy(c: Code, source: str, target: str, count: int) -> None:
-    c.declare("@llvm.memcpy.p0.p0.i64", "declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
+    c.declared["@llvm.memcpy.p0.p0.i64"] = "declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)"
     c.do(f"call void @llvm.memcpy.p0.p0.i64(ptr {target}, ptr {source}, i64 {8 * count}, i1 false)")
 
 

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import math
 import os
+import signal
+import sys
 import threading
+import traceback
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Real
-from typing import NoReturn, TypeAlias, cast
+from typing import TYPE_CHECKING, NoReturn, TypeAlias, cast
 
 from .. import engine, ops
 from ..derivatives import SELECTED_LATER
 from ..engine import UNREACHED, Value
-from ..mistakes import user_line
+from ..mistakes import in_package, line_of, user_line
 from ..op import Op, as_float
 from .native import no_collector
 
+if TYPE_CHECKING:
+    import numpy as np
+
+Array: TypeAlias = "np.ndarray"
 Number: TypeAlias = Value | float
-Shape: TypeAlias = tuple[int, ...]  # of an argument of one example: () a number, (n,) a list of n, ...
+LIST, TUPLE, ARRAY = "list", "tuple", "array"
+Shape: TypeAlias = tuple[tuple[str, int], ...]  # of an argument of one example: () a number, ((LIST, n),) a list, ...
 Structure: TypeAlias = "int | list[Structure]"  # of a result: the place of a Value among all, or lists of places
 
 
@@ -34,9 +42,12 @@ def _most_operands() -> int:
 
 
 class Budget(threading.local):
-    """Operands that this thread may still record."""
+    """Of this thread: operands that it may still record, whether a function of the user's is running on placeholders,
+    and what was refused to it last."""
 
     most = left = _most_operands()
+    watching = False
+    refused: TypeError | None = None
 
 
 _budget = Budget()
@@ -44,10 +55,25 @@ _budget = Budget()
 
 @contextmanager
 def tracing() -> Iterator[None]:
-    """Every operation of this thread records a Tracer. MemoryError for a graph too large to compile."""
+    """Every operation of this thread records a Tracer. MemoryError where the graph is too large to compile."""
     _budget.left = _budget.most
-    with engine.recording(Tracer):
+    with _no_handlers(), engine.recording(Tracer):
         yield
+
+
+@contextmanager
+def _no_handlers() -> Iterator[None]:
+    """No signal handler of the user's runs meanwhile: what it computes would be recorded. Ctrl-C still interrupts."""
+    blocked = set(signal.valid_signals()) if hasattr(signal, "pthread_sigmask") else set()
+    blocked -= {signal.SIGINT} if signal.getsignal(signal.SIGINT) is signal.default_int_handler else set()
+    if not blocked or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Tracer(Value):
@@ -118,7 +144,10 @@ class Tracer(Value):
     def __ge__(self, other: Number) -> Value:
         return self.record(ops.less_equal, (other, self))
 
-    __hash__ = Value.__hash__
+    def __hash__(self) -> int:
+        if _budget.watching and not in_package(sys._getframe(1)):  # a dict or set looks for an equal number
+            self._refuse("a dict or set was asked for it", "write where(x == 1, a, b), or pick(k, numbers)")
+        return object.__hash__(self)
 
     def __eq__(self, other: object) -> Value | bool:  # type: ignore[override]
         """A condition where `other` is a number, which a branch on it refuses; between nodes identity, as ever."""
@@ -148,23 +177,29 @@ class Tracer(Value):
     def __repr__(self) -> str:
         return f"Tracer({self.op.name})" if self.op else f"Tracer(leaf {self.index})"
 
+    def __str__(self) -> str:
+        if _budget.watching:
+            self._refuse("its text was asked for (str, print, an f-string)", "print outside the function")
+        return repr(self)
+
     def __format__(self, spec: str) -> str:
-        return format(repr(self), spec)
+        return format(str(self), spec)
 
     def _refuse(self, what: str, instead: str) -> NoReturn:
-        raise TypeError(
+        _budget.refused = TypeError(
             f"a recorded value has no number yet, but {what} at {user_line()}. The function is run once "
             f"for all examples: {instead}"
         )
+        raise _budget.refused
 
 
 @dataclass
 class Trace:
-    """One example's graph.
+    """The graph of one example.
 
-    inputs: a placeholder per input number, in order. outputs: the results, flat; structure: the lists that they
-    came in. captured: the Values from outside that the function uses, parameters (leaves) and others, in the
-    order of first use; places[i] is the placeholder that stands for captured[i].
+    inputs: a placeholder for each number of an example, in order. outputs: the results, flat; structure: the lists
+    they came in. captured: the Values from outside that the function uses, parameters (leaves) and others, in
+    order of first use; places[i] is the placeholder for captured[i].
     """
 
     inputs: list[Tracer]
@@ -178,33 +213,73 @@ class Trace:
 
 
 def trace(function: Callable[..., object], shapes: Sequence[Shape]) -> Trace:
-    """Calls function twice on placeholders of these shapes.
+    """Calls function twice on placeholders of these shapes, and keeps its graph.
 
-    Leaves that are the same Values in both graphs are parameters; fresh ones are constants; results made
-    outside are inputs as well, whose gradient flows on. ValueError where the two graphs differ.
+    Leaves that are the same Values in both calls are parameters; new ones are constants; results made outside
+    are inputs too, whose gradient flows on. ValueError where the two graphs differ.
     """
     with no_collector(), tracing():
-        inputs, arguments = _placeholders(shapes)
-        outputs, structure = flatten(function(*arguments), function)
-        _, twin_arguments = _placeholders(shapes)
-        twin_outputs, twin_structure = flatten(function(*twin_arguments), function)
+        inputs, arguments = placeholders(shapes)
+        outputs, structure = flatten(called(function, arguments), function)
+        _, twin_arguments = placeholders(shapes)
+        twin_outputs, twin_structure = flatten(called(function, twin_arguments), function)
     if structure != twin_structure:
         _differs(function, f"{len(outputs)} outputs", f"{len(twin_outputs)}")
     outside = _compare(function, outputs, twin_outputs)
     return _replace_captured(inputs, outputs, structure, outside)
 
 
-def _placeholders(shapes: Sequence[Shape]) -> tuple[list[Tracer], list[object]]:
+def called(function: Callable[..., object], arguments: Sequence[object]) -> object:
+    """The function of these placeholders. TypeError where it asks them for what they do not have yet, also where it
+    catches that error itself; where a line of the user's fails in another way, TypeError that names the line."""
+    before, _budget.watching, _budget.refused = _budget.watching, True, None
+    try:
+        found = function(*arguments)
+    except Exception as error:
+        *_, (innermost, line) = traceback.walk_tb(error.__traceback__)
+        if error is _budget.refused or in_package(innermost):
+            raise
+        raise TypeError(
+            f"{_name(function)} cannot be compiled: {type(error).__name__}: {error}, at {line_of(innermost, line)}. It "
+            "is run once for all examples, on placeholders for their numbers: write it with arithmetic and "
+            "functions of tinygrad_lite, where(condition, a, b) for a branch, pick(k, numbers) for a look-up"
+        ) from error
+    finally:
+        _budget.watching = before
+    if _budget.refused is not None:
+        raise _budget.refused
+    return found
+
+
+def placeholders(shapes: Sequence[Shape]) -> tuple[list[Tracer], list[object]]:
+    """A Tracer for each number of an example, and the arguments that they make: lists, tuples, arrays of objects."""
     inputs: list[Tracer] = []
 
-    def build(shape: Shape) -> object:
-        if shape:
-            return [build(shape[1:]) for _ in range(shape[0])]
+    def leaf() -> Tracer:
         inputs.append(Tracer.leaf(len(inputs)))
         return inputs[-1]
 
+    def build(shape: Shape) -> object:
+        if not shape:
+            return leaf()
+        (kind, n), rest = shape[0], shape[1:]
+        if kind == ARRAY:
+            import numpy as np
+
+            array: Array = np.empty([size for _, size in shape], dtype=object)
+            for place in np.ndindex(*array.shape):
+                array[place] = leaf()
+            return array
+        parts = [build(rest) for _ in range(n)]
+        return tuple(parts) if kind == TUPLE else parts
+
     arguments = [build(shape) for shape in shapes]
     return inputs, arguments
+
+
+def kind_of(part: object) -> str:
+    """What an example, or a part of one, is."""
+    return LIST if isinstance(part, list) else TUPLE if isinstance(part, tuple) else ARRAY
 
 
 def flatten(result: object, function: Callable[..., object]) -> tuple[list[Value], Structure]:
@@ -212,6 +287,8 @@ def flatten(result: object, function: Callable[..., object]) -> tuple[list[Value
     found: list[Value] = []
 
     def walk(part: object) -> Structure:
+        if hasattr(part, "tolist"):  # an array of Values
+            part = part.tolist()
         if isinstance(part, (list, tuple)):
             return [walk(inner) for inner in part]
         if not isinstance(part, Value):
@@ -254,7 +331,7 @@ def _compare(function: Callable[..., object], outputs: list[Value], twins: list[
 
 
 def _alike(a: Value, b: Value) -> bool:
-    """May these be one node of the same graph, as far as their operands allow?"""
+    """Can these be the same node of two traces, operands aside?"""
     if isinstance(a, Tracer) and isinstance(b, Tracer):
         return a.op is b.op and (len(a.args) == len(b.args) if a.op else a.index == b.index)
     if isinstance(a, Tracer) or isinstance(b, Tracer):
@@ -291,8 +368,8 @@ def _replace_captured(
 
 
 def traced_nodes(root: Number, done: Container[Value]) -> Iterator[Tracer]:
-    """The recorded results below root that are not in `done`, operands first; nothing made outside. Whoever
-    walks over several roots adds each node to `done` as it comes."""
+    """The traced results below root that are not in `done`, operands first; nothing made outside. To walk over
+    several roots, add each node to `done` as it comes."""
     if not isinstance(root, Tracer) or root in done:
         return
     seen = {root}

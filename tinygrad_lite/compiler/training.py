@@ -1,26 +1,23 @@
-"""Whole epochs of `fit` in native code, between whose calls everything stands in arrays."""
+"""Whole epochs of `fit` in native code; parameters and state are in arrays meanwhile."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias, cast
+from typing import cast
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from ..engine import Value, anomaly_active
 from ..mistakes import not_a_loss
 from ..ops import Op
 from ..optim import Optimizer
-from . import native
-from .batches import Array, batch_of, blame, check_preconditions
-from .computation import Update
+from . import native, trust
+from .batches import batch_of, blame, check_preconditions
+from .computation import Computation, Update
 from .steps import AT, EPOCHS, LOSS, PLACES, RUNNING, SEEN, STEPS, STILL, StepProgram
-from .trace import Number, Trace, Tracer, trace, traced_nodes
+from .trace import Array, Number, Trace, Tracer, trace, traced_nodes
 
 __all__ = ["RUNNING", "STILL", "Trainer"]
-
-Settings: TypeAlias = dict[str, float]
 
 
 class Trainer:
@@ -34,12 +31,13 @@ class Trainer:
         self,
         loss: Callable[..., object],
         opt: Optimizer,
-        X: ArrayLike,
-        y: ArrayLike,
+        X: object,
+        y: object,
         batch: int,
         seed: int,
         penalty: Callable[[], object] | None,
         tol: float | None,
+        check: bool = True,
     ) -> None:
         self.examples = batch_of([X, y])
         self.loss, self.opt, self.batch, self.tol = loss, opt, batch, tol
@@ -53,7 +51,7 @@ class Trainer:
         self._settings = _settings(opt)
         self.exact = False
         program = self.program()
-        self.rows, self.padded = self.examples.rows(program.layout.row), program.padded
+        self.rows, self.padded = self.examples.rows(program.row), program.padded
         self.order = np.arange(self.examples.n)
         self.random = np.array([seed & 0xFFFFFFFFFFFFFFFF], dtype=np.uint64)
         self.parameters = native.aligned(self.padded)
@@ -64,9 +62,44 @@ class Trainer:
         self.progress = np.zeros(PLACES)
         self.ahead = False  # have steps been made that the Values do not show yet?
         self.pull()
+        if check:
+            self._check(loss, penalty)
+
+    def _check(self, loss: Callable[..., object], penalty: Callable[[], object] | None) -> None:
+        """ValueError where native code computes another loss, gradient or step than the engine. See trust.py."""
+        program = self.program()
+        numbers = np.array([v.data for v in self.values])
+
+        def native(i: int) -> Array:
+            return program(self.rows, np.array([i]), 1.0, numbers)
+
+        def engine(*example: object) -> Number:
+            value = cast(Value, loss(*example))
+            return value if penalty is None else value + cast(Value, penalty())
+
+        at = trust.places(self.examples.n, len(self.traced.inputs) + len(self.values))
+        trust.check_examples("the loss", self.examples.given, at, engine, native, self.values)
+        opt, k = self.opt, len(self.opt.params)
+        before = [(p.data, *state) for p, state in zip(opt.params, opt.state)]
+        kept = [a.copy() for a in (self.parameters, self.state, self.order, self.random, self.progress)]
+        status, _ = self.run(np.full(1, opt.lr))
+        if status == RUNNING and self.gradients is not None:
+            after = self.news.reshape(1 + opt.state_size, self.padded)[:, :k].T
+            trust.check_update(opt, before, self.gradients.tolist(), after)
+        for array, old in zip((self.parameters, self.state, self.order, self.random, self.progress), kept):
+            array[:] = old
+        self.ahead, self.gradients = False, None
+
+    def read(self, X: object, y: object) -> None:
+        """Other examples, as many and of the same shapes."""
+        examples = batch_of([X, y])
+        if examples.shapes != self.examples.shapes:
+            raise ValueError(f"fit began with examples of shapes {self.examples.shapes}, got {examples.shapes}")
+        check_preconditions(self.traced, examples)
+        self.examples, self.rows = examples, examples.rows(self.rows.shape[1])
 
     def _order_places(self) -> None:
-        """Placeholders in the order of opt.params, then of whatever else the loss uses."""
+        """Placeholders in the order of opt.params, then of what else the loss uses."""
         place_of: dict[Value, Tracer] = {}
         self.joined: dict[Value, Tracer] = {}
         for traced in (self.traced, self.penalty):
@@ -74,8 +107,9 @@ class Trainer:
                 for value, place in zip(traced.captured, traced.places):
                     self.joined[place] = place_of.setdefault(value, place)
         own = set(self.opt.params)
-        if unreached := [i for i, p in enumerate(self.opt.params) if p not in place_of]:
-            self.opt.warn_unreached(unreached)
+        self.unreached = [i for i, p in enumerate(self.opt.params) if p not in place_of]  # every step skips them
+        if self.unreached:
+            self.opt.warn_unreached(self.unreached)
         others = [value for value in place_of if value not in own]
         self.values = [*self.opt.params, *others]
         self.places = [place_of[value] if value in place_of else Tracer.leaf(0) for value in self.values]
@@ -90,10 +124,10 @@ class Trainer:
         """The program of a step, quick or exact."""
         if self.exact not in self._programs:
             penalty = None if self.penalty is None else _on_places(self.penalty, self.joined)
-            self._programs[self.exact] = StepProgram(
-                self.traced, self.exact, self.places, penalty, Update(self.opt), len(self.opt.params),
-                self.tol is not None,
-            )  # fmt: skip
+            with native.no_collector():
+                step = Computation(self.traced, "sum", False, self.exact, self.places, penalty)
+                made = StepProgram(step, Update(self.opt), len(self.opt.params), self.tol is not None)
+            self._programs[self.exact] = made
         return self._programs[self.exact]
 
     def pull(self) -> None:
@@ -118,7 +152,7 @@ class Trainer:
         columns = [self.state[s * self.padded : s * self.padded + k].tolist() for s in range(opt.state_size)]
         steps = int(self.progress[STEPS])
         opt.lr = float(self.rates[max(0, steps - self.begun - 1)])  # of the last step, or of the one that is due
-        opt.commit(numbers, list(zip(*columns)) if columns else [()] * k, self.start_steps + steps)
+        opt.commit(numbers, list(zip(*columns)) if columns else [()] * k, self.start_steps + steps, self.unreached)
         self.ahead = False
         if self.gradients is not None:
             for p, g in zip(opt.params, self.gradients.tolist()):
@@ -165,9 +199,10 @@ class Trainer:
         return int(status[0]), losses[: int(self.progress[EPOCHS])].tolist()
 
 
-def _settings(opt: Optimizer) -> Settings:
+def _settings(opt: Optimizer) -> dict[str, str]:
     """What `update` may read, beside its arguments, as momentum and weight_decay."""
-    return {name: x for name, x in vars(opt).items() if isinstance(x, (int, float)) and name not in ("_lr", "t")}
+    own = {"_lr", "t", "params", "state", "last_step"}
+    return {name: repr(x) for name, x in vars(opt).items() if name not in own}
 
 
 def _on_places(traced: Trace, joined: dict[Value, Tracer]) -> Number:

@@ -2,8 +2,8 @@
 
 LLVM's own exp, log, sin of a vector call the C library once per lane. Written once for any width; `c` is
 the `Code` that emits instructions, values are names of LLVM registers. Polynomials: exp's was fitted
-by Chebyshev interpolation of (exp(r) - 1 - r) / r^2 on |r| <= ln(2)/2 (error 3e-19); those of log, sin
-and cos are FDLIBM's (Sun Microsystems 1993).
+by Chebyshev interpolation of (exp(r) - 1 - r) / r^2 on |r| <= ln(2)/2 (error 3e-19); those of log, sin,
+cos and of erf near 0 are FDLIBM's (Sun Microsystems 1993), those of erf beyond are W. J. Cody's (1969).
 """
 
 from __future__ import annotations
@@ -31,6 +31,22 @@ _COS = [
     4.16666666666666019037e-02, -1.38888888888741095749e-03, 2.48015872894767294178e-05,
     -2.75573143513906633035e-07, 2.08757232129817482790e-09, -1.13596475577881948265e-11,
 ]  # fmt: skip
+_ERF_TOP = [
+    1.28379167095512558561e-01, -3.25042107247001499370e-01, -2.84817495755985104766e-02,
+    -5.77027029648944159157e-03, -2.37630166566501626084e-05,
+]  # fmt: skip
+_ERF_BOTTOM = [
+    1.0, 3.97917223959155352819e-01, 6.50222499887672944485e-02, 5.08130628187576562776e-03,
+    1.32494738004321644526e-04, -3.96022827877536812320e-06,
+]  # fmt: skip
+_ERFC_TOP = [
+    1230.33935479799725, 2051.07837782607147, 1712.04761263407058, 881.952221241769090, 298.635138197400131,
+    66.1191906371416295, 8.88314979438837594, 0.564188496988670089, 2.15311535474403846e-08,
+]  # fmt: skip
+_ERFC_BOTTOM = [
+    1230.33935480374942, 3439.36767414372164, 4362.61909014324716, 3290.79923573345963, 1621.38957456669019,
+    537.181101862009858, 117.693950891312499, 15.7449261107098347, 1.0,
+]  # fmt: skip
 _LN2_HI, _LN2_LO = float.fromhex("0x1.62e42fefa39efp-1"), float.fromhex("0x1.abc9e3b39803fp-56")
 _LN2_SHORT, _LN2_REST = 6.93147180369123816490e-01, 1.90821492927058770002e-10  # k * short is exact
 _PIO2 = [float.fromhex(h) for h in ("0x1.921fb54442d18p+0", "0x1.1a62633145c07p-54", "-0x1.f1976b7ed8fbcp-110")]
@@ -57,7 +73,7 @@ def _horner(c: Code, x: str, coefficients: list[float]) -> str:
 
 
 def _reduced(c: Code, x: str) -> tuple[str, str, str, Callable[[], str]]:
-    """x = k ln 2 + r with |r| <= ln(2)/2: r, k as a number, k as an integer, and how to find what r lost by rounding."""
+    """x = k ln 2 + r with |r| <= ln(2)/2: r, k as a number, k as an integer, and how to find what rounding took of r."""
     shifted = c.fma(x, c.number(1.4426950408889634), c.number(_ROUND))
     k = c.sub(shifted, c.number(_ROUND))
     inner = c.fma(k, c.number(-_LN2_HI), x)
@@ -213,6 +229,19 @@ def sigmoid(c: Code, x: str) -> str:
 def softplus(c: Code, x: str) -> str:
     positive = c.select(c.compare("olt", x, c.number(0.0)), c.number(0.0), x)
     return c.add(positive, log1p(c, exp(c, c.negative(c.absolute(x)))))
+
+
+def erf(c: Code, x: str) -> str:
+    """Near 0 x + x P(x^2) / Q(x^2), beyond 1 - exp(-x^2) P(x) / Q(x), from 6 on 1: one division for both."""
+    size = c.absolute(x)
+    size = c.select(c.compare("ogt", size, c.number(6.0)), c.number(6.0), size)
+    square = c.mul(size, size)
+    near = c.compare("olt", size, c.number(0.84375))
+    top = c.select(near, polynomial(c, square, _ERF_TOP), polynomial(c, size, _ERFC_TOP))
+    bottom = c.select(near, polynomial(c, square, _ERF_BOTTOM), polynomial(c, size, _ERFC_BOTTOM))
+    ratio = c.div(top, bottom)
+    beyond = c.fma(c.negative(exp(c, c.negative(square))), ratio, c.number(1.0))
+    return c.copysign(c.select(near, c.fma(size, ratio, size), beyond), x)
 
 
 _LARGEST_ANGLE = 1e5  # beyond, three parts of pi/2 do not suffice: the C library reduces

@@ -15,6 +15,7 @@ from ..parts import names
 if TYPE_CHECKING:
     from .dot import Drawing
     from .fold import Fold
+    from .picture import Picture
 
 __all__ = ["draw_dot"]
 
@@ -30,29 +31,35 @@ def draw_dot(
 ) -> Drawing:
     """The graph that root was made from, as a graphviz.Digraph that shows itself in a notebook.
 
-    A record per Value: label, data, and its gradient ("-" where no backward pass has come by); a round
-    node per operation; on every edge the local derivative d result / d operand (edges=False: without).
-    rankdir: "LR" (left to right), "TB" (top to bottom), or "auto": left to right where that fits a page.
-    expand: draw a `dot` as its products and sum.
+    A record per Value: label, data, and its gradient ("-" where no backward pass has reached it); a round node per
+    operation. Graphs of more than about 50 Values are folded: a green box stands for all that a neuron, a layer or a
+    `with scope(...)` computed, a stack of boxes for what is computed alike many times, as for every example.
 
-    Graphs of more than about 50 Values are folded: a green box stands for all that a neuron, a layer or a
-    `with scope(...)` computed, a stack of boxes for what is computed alike many times, as for every
-    example; an edge says how many scalar edges it stands for. fold: "auto"; 0, nothing; a depth, 1 to
-    layers, 2 to neurons; or a list of names such as ["layers.1"].
-    limit: the most boxes that are drawn; ValueError beyond.
+    Parameters
+    ----------
+    root : Value
+    format : str
+        What `.render("name")` and `.pipe()` write with Graphviz's `dot` program, such as "png"; where that is not
+        installed, a layout of our own writes "svg".
+    rankdir : str
+        "LR" (left to right), "TB" (top to bottom), or "auto": left to right where that fits a page.
+    fold : "auto", int or list of str
+        0, nothing; a depth, 1 to layers, 2 to neurons; or names such as ["layers.1"].
+    expand : bool
+        Draw a `dot` as its products and sum.
+    edges : bool
+        Write on every edge its local derivative d result / d operand, or how many scalar edges it stands for.
+    limit : int
+        The most boxes that are drawn.
 
-    `.render("name")` and `.pipe()` write files with Graphviz's `dot` program; where that is not
-    installed a layout of our own writes SVG.
+    Raises
+    ------
+    ValueError
+        For more boxes than limit; for a name in fold that the graph does not have.
+    ImportError
+        Without the graphviz package.
     """
-    from .fold import part_of, parts_to_draw
-    from .labels import cells
-    from .layout import arranged
-    from .sketch import sketched
-
-    parts = parts_to_draw(root, fold, rankdir, limit, "draw_dot", "draw")
-    known = names(part_of(parts))
-    named = sketched(parts, expand, edges).named({part.key: cells(part, known) for part in parts})
-    picture = arranged(named, rankdir)
+    picture = _picture(root, rankdir, fold, expand, edges, limit)
     try:
         import graphviz  # noqa: F401
     except ImportError:
@@ -60,3 +67,14 @@ def draw_dot(
     from .dot import Drawing
 
     return Drawing(picture, format)
+
+
+def _picture(root: Value, rankdir: str, fold: Fold, expand: bool, edges: bool, limit: int) -> Picture:
+    from .fold import part_of, parts_to_draw
+    from .labels import cells
+    from .layout import arranged
+    from .sketch import sketched
+
+    parts = parts_to_draw(root, fold, rankdir, limit, "draw_dot", "draw")
+    known = names(part_of(parts))
+    return arranged(sketched(parts, expand, edges).named({part.key: cells(part, known) for part in parts}), rankdir)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import os
 import shutil
@@ -12,7 +11,9 @@ import graphviz
 
 from ..notation import one_line
 from .picture import ARROW, BOXES, TEXTS, Box, Cell, Picture
-from .svg import svg
+from .svg import image, svg
+
+FileName = str | os.PathLike[str] | None
 
 
 class Drawing(graphviz.Digraph):  # type: ignore[misc]
@@ -54,11 +55,7 @@ class Drawing(graphviz.Digraph):  # type: ignore[misc]
         return True
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None, **_: object) -> dict[str, str]:
-        # JupyterLab strips inline <svg> from a notebook it does not trust, but shows an <img>
-        data = base64.b64encode(self.svg().encode()).decode()
-        return {
-            "text/html": f'<img style="max-width:100%" alt="computation graph" src="data:image/svg+xml;base64,{data}">'
-        }
+        return {"text/html": image(self.svg(), "computation graph")}
 
     def pipe(self, format: str | None = None, *args: object, **options: object) -> bytes | str:
         """The picture's bytes (text where encoding= is given), as graphviz.Digraph.pipe."""
@@ -67,13 +64,7 @@ class Drawing(graphviz.Digraph):  # type: ignore[misc]
         written: bytes | str = super().pipe(format, *args, **options)
         return written
 
-    def render(
-        self,
-        filename: str | os.PathLike[str] | None = None,
-        directory: str | os.PathLike[str] | None = None,
-        *args: object,
-        **options: object,
-    ) -> str:
+    def render(self, filename: FileName = None, directory: FileName = None, *args: object, **options: object) -> str:
         """Writes the picture to `filename` + "." + format and returns that path, as graphviz does."""
         wanted = str(options.get("format") or self.format)
         if not self._ours(wanted):
@@ -106,8 +97,10 @@ def _table(rows: list[list[str]], padding: int) -> str:
 
 def _cell(cell: Cell, ink: str) -> str:
     """The cell's text in an HTML-like label; ink: the colour around it."""
-    text = _escaped(cell.text) if TEXTS[cell.role] == ink else _font(cell.text, TEXTS[cell.role])
-    return f"<b>{text}</b>" if cell.role == "title" else text
+    texts = [
+        _escaped(one.text) if TEXTS[one.role] == ink else _font(one.text, TEXTS[one.role]) for one in (cell, *cell.more)
+    ]
+    return f"<b>{texts[0]}</b>" if cell.role == "title" else " · ".join(texts)
 
 
 def _font(text: str, colour: str) -> str:

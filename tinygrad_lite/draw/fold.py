@@ -8,9 +8,10 @@ refinement, as when the states of an automaton are minimised.
 from __future__ import annotations
 
 import heapq
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 from .. import ops
 from ..engine import Value, topological_order
@@ -207,24 +208,24 @@ class _Folding:
         for number, node in enumerate(nodes, 1):
             known = node.op is None and node.label  # one that has a name is itself and no other
             colour[node] = number if known else 0
-        count = 0
-        while len(set(colour.values())) > count:
-            count = len(set(colour.values()))
-            number_of = _Numbering()
+        colours = 0
+        while len(set(colour.values())) > colours:
+            colours = len(set(colour.values()))
+            number_of = _numbering()
             for node in nodes:
                 operands = [id(x) if x in home else colour.get(x, -1) for x in node.args]  # -1: a plain number
-                colour[node] = number_of(colour[node], node.op, node.label, place[node], *operands)
-            number_of = _Numbering()
+                colour[node] = number_of[colour[node], node.op, node.label, place[node], *operands]
+            number_of = _numbering()
             for node in reversed(nodes):
                 around = Counter([(colour[user], role) for user, role in users[node]])
-                colour[node] = number_of(colour[node], frozenset(around.items()))
+                colour[node] = number_of[colour[node], frozenset(around.items())]
         return colour
 
     def _stacks(self) -> list[list[int]]:
         """The groups whose Values have the same colours, stack by stack, operands before users."""
-        colour, number_of = self._colours(), _Numbering()
-        stack_of = [number_of(*[colour[v] for v in nodes]) for nodes in self.groups]
-        stacks: list[list[int]] = [[] for _ in set(stack_of)]
+        colour, number_of = self._colours(), _numbering()
+        stack_of = [number_of[tuple([colour[v] for v in nodes])] for nodes in self.groups]
+        stacks: list[list[int]] = [[] for _ in number_of]
         for g, c in enumerate(stack_of):
             stacks[c].append(g)
         operands = [{stack_of[self.group_of[x]] for g in stack for x in self._outside(g)} for stack in stacks]
@@ -239,54 +240,42 @@ class _Folding:
             found.append(Part("", _name(place), values, [], [], len(stack), module))
             owner.update(dict.fromkeys(values, found[-1]))
         found = self._with_parameters(found, owner)
-        used_by: dict[Value, set[int]] = {}
-        for node in self.order:
-            for x in node.args:
-                if isinstance(x, Value):
-                    used_by.setdefault(x, set()).add(id(owner[node]))
+        edges = [(x, node) for node in self.order for x in node.args if isinstance(x, Value)]
+        used_outside = {x for x, node in edges if owner[x] is not owner[node]} | {self.order[-1]}
         for i, part in enumerate(found):
             part.key = f"v{i}"
-            own = {id(part)}
-            part.outputs = [v for v in part.values if used_by.get(v, set()) - own or v is self.order[-1]]
+            part.outputs = [v for v in part.values if v in used_outside]
         return found
 
     def _with_parameters(self, found: list[Part], owner: dict[Value, Part]) -> list[Part]:
         """A module's parameters belong to the one box that computes with them in their own module; where there are
         several such boxes, or none, or something before it uses them, they are drawn once, on their own."""
-        users: dict[Value, list[Part]] = {}  # that are of the parameter's own module
+        place, home = self.where.place, self.where.home
         number = {id(part): i for i, part in enumerate(found)}
-        earliest: dict[Value, int] = {}  # part that uses it
+        users: dict[Value, list[tuple[int, bool]]] = {}  # their part's number, and are they in the parameter's module?
         for node in self.order:
-            part, inside = owner.get(node), {id(level.module) for level in self.where.place.get(node, ())}
+            inside = {id(level.module) for level in place.get(node, ())}
             for p in node.args:
-                home = self.where.home.get(p)
-                if home and part:
-                    earliest[p] = min(number[id(part)], earliest.get(p, len(found)))
-                    if id(home[-1].module) in inside and part.name and part not in users.setdefault(p, []):
-                        users[p].append(part)
+                if p in home:
+                    i = number[id(owner[node])]
+                    users.setdefault(p, []).append((i, bool(found[i].name) and id(home[p][-1].module) in inside))
         apart: dict[str, Part] = {}
         for p in self.order:
-            if p not in self.where.home:
-                continue
-            if len(users.get(p, ())) == 1 and number[id(users[p][0])] == earliest[p]:
-                part = users[p][0]
-                part.parameters.append(p)
-            else:
-                name = _name(self._cut(self.where.home[p]))
-                part = apart.setdefault(name or f"{id(p)}", Part("", name, [], [], []))
-                part.values.append(p)
-            owner[p] = part
+            if p in home:
+                own = {i for i, in_module in users.get(p, ()) if in_module}
+                if len(own) == 1 and own == {min(i for i, _ in users[p])}:
+                    owner[p] = found[own.pop()]
+                    owner[p].parameters.append(p)
+                else:
+                    name = _name(self._cut(home[p]))
+                    owner[p] = apart.setdefault(name or f"{id(p)}", Part("", name, [], [], []))
+                    owner[p].values.append(p)
         return [*apart.values(), *found]
 
 
-class _Numbering:
+def _numbering() -> defaultdict[tuple[object, ...], int]:
     """Numbers keys 0, 1, 2, ... in the order in which they first appear."""
-
-    def __init__(self) -> None:
-        self.known: dict[tuple[object, ...], int] = {}
-
-    def __call__(self, *key: object) -> int:
-        return self.known.setdefault(key, len(self.known))
+    return defaultdict(count().__next__)
 
 
 def _role(node: Value, k: int) -> int:

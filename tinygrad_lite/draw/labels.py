@@ -13,7 +13,7 @@ Gradient = Callable[[Value], float | None]
 
 
 def recorded(node: Value) -> float | None:
-    """The gradient that backward has left in a Value; None where it has not come by."""
+    """The gradient that backward has left in a Value; None where it has not reached it."""
     return None if node.grad is UNREACHED else node.grad
 
 
@@ -57,8 +57,8 @@ def _lines(part: Part, grad: Gradient, computed: bool) -> tuple[Cell, ...]:
     head = Cell(f"{title(part)} · {kind}" if part.name and kind else title(part), "title")
     tail = (Cell(size(part), "size"),) if part.name else ()
     if len(outputs) == 1:
-        both = " · ".join(cell.text for cell in numbers(outputs[0].data, grad(outputs[0])))
-        return head, Cell(both if computed else "", "output"), *tail
+        number, gradient = numbers(outputs[0].data, grad(outputs[0]))
+        return head, number._replace(more=(gradient,)) if computed else Cell("", "data"), *tail
     reached = [g for g in map(grad, outputs) if g is not None]
     data = f"{len(outputs):,} × data {span(v.data for v in outputs)}"
     gradients = f"{len(outputs):,} × grad {span(reached) if reached else '-'}"

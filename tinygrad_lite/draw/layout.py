@@ -1,10 +1,9 @@
 """Where the boxes and arrows of a picture go: the layered drawing of Sugiyama, Tagawa and Toda (1981).
 
-Four steps, in the order of Gansner, Koutsofios, North and Vo (1993), who wrote `dot`: give every box a
-rank, order the ranks so that few arrows cross, place the boxes of each rank, route the arrows. A long
-arrow passes through every rank between its ends as a waypoint (a dummy node), and an arrow's text is a
-waypoint as large as the text. Waypoints get places of their own, as boxes do: hence no arrow runs over
-a box and no text covers anything, whatever the picture.
+Four steps, in the order of Gansner, Koutsofios, North and Vo (1993), who wrote `dot`: give every box a rank, order the
+ranks so that few arrows cross, place the boxes of each rank, route the arrows. A long arrow passes through every rank
+between its ends as a waypoint (a dummy node), and an arrow's text is a waypoint as large as the text. Waypoints get
+places of their own, as boxes do: hence no arrow runs over a box and no text covers anything, whatever the picture.
 
 `along` is the direction of the ranks (x for "LR", y for "TB"), `across` the other. Lengths are in px.
 """
@@ -56,7 +55,7 @@ class Layout(NamedTuple):
 
 MARGIN = 8.0
 HEAD = 8.0  # length of an arrowhead
-PLATE = 16.0  # height of the plate under an arrow's text
+PLATE_HEIGHT = 16.0  # under the text of an arrow
 
 # --- texts: how wide they are, in a browser that nobody can ask
 
@@ -181,7 +180,7 @@ def _network(picture: Picture) -> tuple[list[_Node], list[list[_Node]]]:
             last = o and r == end.rank - 1
             place = (arrow.tail, copy, r, arrow.head if last else None)  # arrows of one tail share their way
             if place not in waypoints:
-                plate = (text_width(one_line(arrow.text)) + 8.0, PLATE) if last and arrow.text else (0.0, 0.0)
+                plate = (text_width(one_line(arrow.text)) + 8.0, PLATE_HEIGHT) if last and arrow.text else (0.0, 0.0)
                 waypoints[place] = _Node(r, *turned(*plate, picture.rankdir), 0.0)
                 _link(chain[-1], waypoints[place])
             chain.append(waypoints[place])

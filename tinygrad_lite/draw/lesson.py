@@ -86,7 +86,7 @@ class Lesson:
         for frame in self.frames:
             for key, shown in frame.cells.items():
                 pairs = zip(widest.get(key, shown), shown, strict=True)
-                widest[key] = tuple([max(pair, key=lambda cell: text_width(cell.text)) for pair in pairs])
+                widest[key] = tuple([max(pair, key=lambda cell: text_width(cell.line)) for pair in pairs])
         return self.sketch.named(widest)
 
     def _names(self) -> dict[Value, str]:

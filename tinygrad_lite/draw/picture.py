@@ -1,16 +1,15 @@
 """What a graph looks like before anyone decides where to put it: boxes and arrows, and the table of their styles.
 
-A `Picture` is plain data. `layout.py` places it, `svg.py` and `player.py` write it; `dot.py` writes it in Graphviz's
-language instead. All draw the same picture in the same colours, those of the tables here.
+A `Picture` is plain data. `layout.py` places it, `svg.py`, `dot.py` and `player.py` write it, all in these colours.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 Kind = Literal["value", "parameter", "constant", "operation", "part"]
-Role = Literal["label", "data", "grad", "symbol", "constant", "title", "output", "size", "derivative"]
+Role = Literal["label", "data", "grad", "symbol", "constant", "title", "size", "derivative"]
 Phase = Literal["forward", "backward"]
 
 
@@ -31,17 +30,7 @@ BOXES: dict[Kind, Style] = {
     "part": Style("#e3f3ec", "#00795a"),
 }
 INK = "#1b2733"
-TEXTS: dict[Role, str] = {
-    "label": INK,
-    "data": INK,
-    "grad": INK,
-    "symbol": INK,
-    "constant": "#5c5c5c",
-    "title": INK,
-    "output": INK,
-    "size": INK,
-    "derivative": "#3a4652",
-}
+TEXTS: dict[Role, str] = dict.fromkeys(get_args(Role), INK) | {"constant": "#5c5c5c", "derivative": "#3a4652"}
 ARROW = "#7b8894"
 PLATE = Style("#ffffff", "#c3cad1")  # under the text of an arrow
 PHASES: dict[Phase, str] = {"forward": "#0072b2", "backward": "#d55e00"}
@@ -49,15 +38,16 @@ HEADINGS: dict[Phase, str] = {"forward": "#005a8c", "backward": "#a84a00"}  # da
 
 
 class Cell(NamedTuple):
-    """A text in a box, and what it says.
-
-    label: the name of a Value. data, grad: its numbers; output: both in one text. symbol: of an operation.
-    constant: plain numbers. title, size: what a part is called, and how many Values it stands for.
-    derivative: the text of an arrow.
-    """
+    """A text, and what it says. label: the name of a Value; data, grad: its numbers. title, size: what a part is
+    called, and how many Values it stands for. derivative: the text of an arrow. more: what stands on the same line."""
 
     text: str
     role: Role
+    more: tuple[Cell, ...] = ()
+
+    @property
+    def line(self) -> str:
+        return " · ".join([self.text, *[cell.text for cell in self.more]])
 
 
 class Box(NamedTuple):
@@ -75,7 +65,7 @@ class Box(NamedTuple):
 
     @property
     def texts(self) -> tuple[str, ...]:
-        return tuple(cell.text for cell in self.cells)
+        return tuple([cell.line for cell in self.cells])
 
 
 class Arrow(NamedTuple):

@@ -17,12 +17,11 @@ from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement
 
 from ..engine import Value
-from ..notation import one_line
 from .fold import Fold, parts_to_draw
 from .layout import arranged, layout, text_width
 from .lesson import Frame, Lesson
 from .picture import ARROW, HEADINGS, INK, PHASES, PLATE, Cell, Picture
-from .svg import document, drawn, outline_of
+from .svg import document, drawn, image, outline_of, write
 
 SECONDS = 1.5  # a frame of the animated picture is shown
 
@@ -43,12 +42,9 @@ class Player:
     @property
     def html(self) -> str:
         """The animated picture, and a script that replaces it by one with buttons."""
-        script = self._script()
-        data = base64.b64encode(self.svg.encode()).decode()
-        return (
-            f'<div class="tinygrad-player" data-player="{self._digest()}"><img style="max-width:100%" alt="forward and '
-            f'backward pass, step by step" src="data:image/svg+xml;base64,{data}"></div>\n<script>{script}</script>\n'
-        )
+        picture = image(self.svg, "forward and backward pass, step by step")
+        holder = f'<div class="tinygrad-player" data-player="{self._digest()}">{picture}</div>'
+        return f"{holder}\n<script>{self._script()}</script>\n"
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None, **_: object) -> dict[str, str]:
         return {"text/html": self.html}
@@ -81,11 +77,15 @@ def player(root: Value, fold: Fold = "auto", rankdir: str = "auto", limit: int =
     """The forward pass that made root, node by node, then the backward pass that root.backward() would do.
 
     Forward, numbers appear one after the other. Backward, from users to operands, every edge shows
-    upstream x local = contribution and the sum so far. In a notebook: buttons, a slider, arrow keys, Home,
-    End, space; in one that is not trusted, an animated picture. `player(root).save("x.html")` writes a page.
+    upstream x local = contribution and the sum so far. In a notebook: buttons, a slider, arrow keys, Home, End,
+    space; in one that is not trusted, an animated picture. `player(root).save("x.html")` writes a page.
+    Gradients are computed on the side, from zero: root's graph is left as it is.
 
-    The gradients are computed on the side, from zero: root's graph is left as it is.
-    fold, rankdir and limit are those of `draw_dot`: a folded part computes, and sends, in one go.
+    Parameters
+    ----------
+    root : Value
+    fold, rankdir, limit
+        As for `draw_dot`: a folded part computes, and sends, in one go.
 
     >>> x, y = Value(2.0, label="x"), Value(-3.0, label="y")
     >>> f = x * y + x
@@ -211,17 +211,15 @@ def _boxes(
 def _animate_texts(group: Element, clock: _Clock, shown: dict[int, tuple[Cell, ...]]) -> None:
     """An element for each text that a box shows at some time. shown: its cells, by the frames where they change."""
     for i, place in enumerate(group.findall("text")):
-        states: dict[str, dict[int, str]] = {}
+        states: dict[Cell, dict[int, str]] = {}
         for t, cells in shown.items():
             for state in states.values():
                 state[t] = "0"
-            states.setdefault(one_line(cells[i].text), {0: "0"})[t] = "1"
+            states.setdefault(cells[i], {0: "0"})[t] = "1"
         group.remove(place)
-        for text, state in states.items():
-            if text:
-                element = SubElement(group, "text", place.attrib)
-                element.text = text
-                clock.animate(element, "opacity", state)
+        for cell, state in states.items():
+            if cell.text:
+                clock.animate(write(SubElement(group, "text", place.attrib), cell), "opacity", state)
 
 
 def _captions(frames: Sequence[Frame], clock: _Clock, width: float) -> Element:

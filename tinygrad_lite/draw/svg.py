@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 from itertools import pairwise
 from xml.etree import ElementTree
-from xml.etree.ElementTree import Element
+from xml.etree.ElementTree import Element, SubElement
 
-from ..notation import one_line, xml_legal
+from ..notation import NOT_XML, one_line
 from .layout import CARD, HEAD, LINE, Rectangle, Route, cell_widths, layout, turned
 from .picture import ARROW, BOXES, PLATE, TEXTS, Arrow, Box, Cell, Picture, Style
 
@@ -34,7 +35,15 @@ def drawn(picture: Picture) -> Element:
 
 def document(root: Element) -> str:
     """The text of an SVG document; what is data in it is escaped."""
-    return ElementTree.tostring(root, encoding="unicode").replace(" />", "/>") + "\n"
+    text = ElementTree.tostring(root, encoding="unicode").replace(" />", "/>")
+    return NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text) + "\n"
+
+
+def image(document: str, alt: str) -> str:
+    """An HTML image of an SVG document. JupyterLab strips inline <svg> from a notebook it does not trust, but shows
+    an <img>."""
+    data = base64.b64encode(document.encode()).decode()
+    return f'<img style="max-width:100%" alt="{alt}" src="data:image/svg+xml;base64,{data}">'
 
 
 def px(*lengths: float) -> str:
@@ -43,7 +52,7 @@ def px(*lengths: float) -> str:
 
 
 def _group(kind: str, *elements: Element, **data: str) -> Element:
-    group = Element("g", {"class": kind} | {f"data-{name}": xml_legal(value) for name, value in data.items()})
+    group = Element("g", {"class": kind} | {f"data-{name}": value for name, value in data.items()})
     group.extend(elements)
     group.tail = "\n"
     return group
@@ -52,8 +61,17 @@ def _group(kind: str, *elements: Element, **data: str) -> Element:
 def _text(cell: Cell, x: float, y: float) -> Element:
     """The cell's text with its middle at x, y; not every renderer knows `dominant-baseline`, hence 4.3."""
     weight = {"font-weight": "bold"} if cell.role == "title" else {}
-    element = Element("text", weight | {"x": px(x), "y": px(y + 4.3), "fill": TEXTS[cell.role]})
-    element.text = one_line(cell.text)
+    return write(Element("text", weight | {"x": px(x), "y": px(y + 4.3), "fill": TEXTS[cell.role]}), cell)
+
+
+def write(element: Element, cell: Cell) -> Element:
+    """Puts the cell's text into the element, which has its colour."""
+    if all(TEXTS[other.role] == TEXTS[cell.role] for other in cell.more):
+        element.text = one_line(cell.line)
+    else:
+        element.text = one_line(cell.text)
+        for other in cell.more:
+            SubElement(element, "tspan", {"fill": TEXTS[other.role]}).text = f" · {one_line(other.text)}"
     return element
 
 

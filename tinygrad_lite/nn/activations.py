@@ -19,8 +19,12 @@ def linear(z: N) -> N:
 
 def silu(z: N) -> N:
     """z * sigmoid(z) (Hendrycks and Gimpel 2016)."""
-    share: N = ops.sigmoid(z)
-    return z * share
+    return z * ops.sigmoid(z)
+
+
+def elu(z: N) -> N:
+    """z where z > 0, else exp(z) - 1: smooth at 0, and never below -1 (Clevert et al. 2016, alpha = 1)."""
+    return ops.where(ops.less(0.0, z), z, ops.expm1(z))
 
 
 # methods of Value where there are some: they skip the detour through Op.__call__
@@ -32,6 +36,7 @@ ACTIVATIONS: dict[str, Callable[[Value], Value]] = {
     "sigmoid": Value.sigmoid,
     "softplus": Value.softplus,
     "silu": silu,
+    "elu": elu,
     "sin": Value.sin,
     "sign": Value.sign,
     "step": Value.step,

@@ -33,4 +33,4 @@ def generator(seed: Seed) -> random.Random:
     """A generator of its own for a seed; None: the one behind random.gauss, so that random.seed() reproduces."""
     if seed is None:
         return cast(random.Random, random.gauss.__self__)  # type: ignore[attr-defined]
-    return seed if isinstance(seed, random.Random) else random.Random(seed)
+    return seed if isinstance(seed, random.Random) else random.Random(expect.seed("seed", seed))

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import expect
-from ..engine import Value, affine
+from ..engine import Number, Value, affine
 from ..ops import dot
 from .activations import Activation, activation_function, activation_name
 from .initialisers import Init, Seed, generator, initialiser
 from .module import Module
-from .tensors import Number, Tensor
+from .tensors import Tensor
 
 
 class Neuron(Module):
@@ -38,7 +38,7 @@ class Neuron(Module):
     ) -> None:  # fmt: skip
         nin, rng, weight = expect.whole("nin", nin, of="inputs"), generator(seed), initialiser(init)
         self.activation = activation if nonlin else "linear"
-        self.phi = self._phi = activation_function(self.activation)  # _phi: for doctor.py
+        self.phi = activation_function(self.activation)
         self.w = [Value(weight(nin, nout, rng)) for _ in range(nin)]
         self.b = Value(0.0)
 
@@ -58,7 +58,10 @@ class Neuron(Module):
 class Layer(Module):
     """nout neurons that read the same nin inputs: activation(W x + b), W of shape (nout, nin).
 
-    activation, init, seed, nonlin: as for a Neuron.
+    Parameters
+    ----------
+    nin, nout : how many inputs, and how many neurons.
+    activation, init, seed, nonlin : as for a Neuron.
     """
 
     def __init__(
@@ -95,7 +98,11 @@ class Layer(Module):
 class MLP(Module):
     """A multi-layer perceptron: nin inputs, then layers of nouts[0], nouts[1], ... neurons.
 
-    activation: of the hidden layers; output: of the last. init, seed: as for a Neuron.
+    Parameters
+    ----------
+    nin, nouts : how many inputs, and how many neurons in each layer.
+    activation, output : the activation of the hidden layers, and of the last.
+    init, seed : as for a Neuron.
 
     >>> model = MLP(2, [16, 16, 1], seed=0)
     >>> len(model.parameters()), type(model([1.0, -1.0])).__name__

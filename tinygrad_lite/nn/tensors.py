@@ -7,7 +7,6 @@ from typing import Any, TypeAlias
 
 from ..engine import Value
 
-Number = Value | float
 Tensor: TypeAlias = "Value | Sequence[Tensor]"  # parameters, in lists nested as a tensor is
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import expect, mistakes
+from ..engine import UNREACHED
 from . import safety
 
 if TYPE_CHECKING:
@@ -22,6 +23,10 @@ class Optimizer:
 
     `state_size` says how many numbers `update` carries from step to step for each parameter; they start at 0.
 
+    A parameter that is not in the graph of a step's loss is skipped, as in PyTorch: it stays as it is, with its state
+    and its step number t. One that is in the graph and was not selected, as by a relu at 0, has gradient 0 and moves by
+    momentum, decay or Adam.
+
     >>> from tinygrad_lite import sign
     >>> class SignDescent(Optimizer):
     ...     def update(self, p, g, lr, t):
@@ -34,6 +39,7 @@ class Optimizer:
         self.params = expect.parameters(type(self).__name__, params)
         self.lr = lr
         self.t = 0  # steps made
+        self.skips = [0] * len(self.params)  # how many of them each parameter had no part in
         self.state: list[tuple[float, ...]] = [(0.0,) * self.state_size] * len(self.params)
         self.last_step = mistakes.LastStep([None] * len(self.params), [], 0)
 
@@ -51,21 +57,46 @@ class Optimizer:
         accumulate=True: that is meant, the next pass adds to the gradients as they are.
         """
         safety.check_gradients(self.params)
-        lr, t = self.lr, self.t + 1.0
-        results: Any = [self.update(p.data, p.grad, lr, t, *state) for p, state in zip(self.params, self.state)]
+        skipped, lr, t = self._not_in_the_graph(), self.lr, self.t + 1.0
+        results: list[Any] = [
+            self.update(p.data, p.grad, lr, t - skips, *state)
+            for p, state, skips in zip(self.params, self.state, self.skips)
+        ]
+        safety.check_updates(type(self).__name__, results, self.state_size)
+        for i in skipped:
+            results[i] = (self.params[i].data, *self.state[i])
         numbers = [r[0] for r in results]
-        state = [r[1:] for r in results] if self.state_size else self.state
-        safety.check_results(self.params, lr, numbers, state)
+        states = [r[1:] for r in results] if self.state_size else self.state
+        safety.check_results(self.params, lr, numbers, states)
         mistakes.look_at_step(self)
-        self.commit(numbers, state, self.t + 1)
+        self.commit(numbers, states, self.t + 1, skipped)
         self.spend(accumulate)
 
-    def commit(self, numbers: list[float], state: list[tuple[float, ...]], t: int) -> None:
-        """Sets the parameters and the state to those after t steps, all together."""
-        safety.assign([self, self, *self.params], ["state", "t", *["data"] * len(numbers)], [state, t, *numbers])
+    def _not_in_the_graph(self) -> list[int]:
+        """The indices of parameters that no backward pass has found in a graph since the last step, and whose gradient
+        was not set by hand either."""
+        return [
+            i
+            for i, (p, spent) in enumerate(zip(self.params, self.last_step.spent))
+            if getattr(p, "before", None) is None and (p.grad is UNREACHED or p.grad is spent)
+        ]
+
+    def commit(
+        self, numbers: Sequence[float], state: Sequence[tuple[float, ...]], t: int, skipped: Collection[int] = ()
+    ) -> None:
+        """Sets the parameters and the state to those after t steps, all together; those at the indices `skipped` stay
+        as they are."""
+        numbers, state, skips = list(numbers), list(state), list(self.skips)
+        for i in skipped:
+            numbers[i], state[i], skips[i] = self.params[i].data, self.state[i], skips[i] + t - self.t
+        owners, names = [self, self, self, *self.params], ["state", "skips", "t", *["data"] * len(numbers)]
+        safety.assign(owners, names, [state, skips, t, *numbers])
 
     def spend(self, accumulate: bool = False) -> None:
         """Notes that a step has used the gradients as they are, and whether the next pass may add to them."""
+        for p in self.params:
+            if not p.grad and p.grad is not UNREACHED:
+                p.grad *= 1.0  # an object of its own, so that one that is set again counts as set again
         mistakes.spend(self, accumulate)
 
     def warn_unreached(self, which: list[int]) -> None:
@@ -87,10 +118,15 @@ class Optimizer:
         self._lr = expect.learning_rate(lr)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a later run needs to go on: {"lr": ..., "t": steps made, "state": per parameter}."""
-        return {"lr": self.lr, "t": self.t, "state": [list(s) for s in self.state]}
+        """What a later run needs to go on: {"lr": ..., "t": steps made, "state": per parameter}; and "skips", how many
+        steps each parameter had no part in, where there were any."""
+        found: dict[str, Any] = {"lr": self.lr, "t": self.t, "state": [list(s) for s in self.state]}
+        if any(self.skips):
+            found["skips"] = list(self.skips)
+        return found
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on from a `state_dict`; ValueError, and nothing changed, where it does not fit."""
         lr, t, numbers = safety.check_state(self, state)
-        safety.assign([self, self, self], ["_lr", "t", "state"], [lr, t, numbers])
+        skips = safety.check_skips(self, state)
+        safety.assign([self] * 4, ["_lr", "t", "state", "skips"], [lr, t, numbers, skips])

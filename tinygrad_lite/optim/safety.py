@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, MutableSequence, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from .. import expect
@@ -51,6 +52,35 @@ def check_results(
                 f"the state of {name} would become {state} (gradient {p.grad:g}); nothing was updated. A smaller "
                 "gradient is needed: scale the loss"
             )
+
+
+def check_updates(name: str, results: MutableSequence[Any], state_size: int) -> None:
+    """An error unless each is what an `update` must return: the parameter and its state, as real numbers."""
+    try:
+        if set(map(len, results)) == {1 + state_size} and set(map(type, chain.from_iterable(results))) == {float}:
+            return
+    except TypeError:
+        pass
+    what = f"{name}.update must return a tuple of the parameter and {state_size} numbers of state (state_size)"
+    for i, result in enumerate(results):
+        if not isinstance(result, (tuple, list)):
+            write = ": write return (p,), with the comma" if not state_size else ""
+            raise TypeError(f"{what}, got {result!r}{write}")
+        if len(result) != 1 + state_size:
+            raise ValueError(f"{what}, got {len(result)} numbers")
+        for x in result:
+            if hasattr(x, "local_grads"):
+                raise TypeError(f"{what}, got {x!r}: compute them from the arguments alone")
+        results[i] = tuple([expect.number(f"what {name}.update returns", x) for x in result])
+
+
+def check_skips(opt: Optimizer, state: dict[str, Any]) -> list[int]:
+    """The skips of a `state_dict`, which has them only where there were any."""
+    n = len(opt.params)
+    skips = [expect.whole("skips", k, least=0) for k in expect.listed("skips", state.get("skips", [0] * n))]
+    if len(skips) != n:
+        raise ValueError(f"the optimiser has {n} parameters, got skips of {len(skips)}")
+    return skips
 
 
 def check_state(opt: Optimizer, state: dict[str, Any]) -> tuple[float, int, list[tuple[float, ...]]]:

@@ -1,0 +1,138 @@
+"""Before native code is trusted, a few examples are computed by both engines and compared.
+
+Recording stands in for real data, and not everything that a function may ask of a number can be refused
+(`isinstance(t, int)`, a counter that is read but not used): where such a thing decides, the numbers differ.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import numpy as np
+
+from ..derivatives import gradients
+from ..engine import Value, topological_order
+from ..optim import Optimizer
+from .trace import Array, Number
+
+MANY = 50_000  # operands of an example from which on two of them are compared instead of four
+EPS = 2.0**-52
+
+
+def places(n: int, operands: int) -> list[int]:
+    """The first example, the last, and some between."""
+    return sorted({0, n - 1} if operands > MANY else {0, n // 3, 2 * n // 3, n - 1}) if n else []
+
+
+def difference(result: Value, native: float, wrt: Sequence[Value], native_gradient: Sequence[float]) -> str:
+    """What differs between a result of the engine and native code's, or "". wrt: the Values of the gradient.
+
+    The bound is that of the operations: rounding errors of a few units in each, carried forward along the graph, and
+    for gradients 1e-6 of the sum of |products| on all paths. An engine's result that is not finite says nothing.
+    """
+    order = topological_order(result)
+    arrived = gradients(order)
+    if not math.isfinite(result.data) or not all(map(math.isfinite, arrived.values())):
+        return ""
+    error, weight = _bounds(order)
+    if not abs(result.data - native) <= 1e4 * error + 1e-300:
+        return f"the engine computes {result.data!r}, native code {native!r}"
+    for x, got in zip(wrt, native_gradient):
+        expected = arrived.get(x, 0.0)
+        if not abs(expected - got) <= 1e-6 * weight.get(x, 0.0) + 1e-300:
+            name = x.label or f"a parameter of {x.data:g}"
+            return f"the engine's derivative with respect to {name} is {expected!r}, native code's {got!r}"
+    return ""
+
+
+def _bounds(order: Sequence[Value]) -> tuple[float, dict[Value, float]]:
+    """A bound on the rounding error of the last node, and for each node the sum of |products| that its gradient is."""
+    errors: dict[object, float] = {}
+    for node in order:
+        error = EPS * abs(node.data) if node.args else 0.0
+        for x, dx in zip(node.args, node.local_grads):
+            if dx is not None:
+                error += abs(dx) * (errors[x] + EPS * abs(x.data))
+        errors[node] = error
+    weights = {order[-1]: 1.0}
+    for node in reversed(order):
+        if node in weights:
+            for x, dx in zip(node.args, node.local_grads):
+                if dx is not None:
+                    weights[x] = weights.get(x, 0.0) + abs(dx) * weights[node]
+    return errors[order[-1]], weights
+
+
+def check_examples(
+    name: str, examples: Sequence[Sequence[object]], at: Sequence[int], function: Callable[..., Number],
+    native: Callable[[int], Array], wrt: Sequence[Value],
+) -> None:  # fmt: skip
+    """ValueError that shows example and both numbers where native code differs from the engine.
+
+    Parameters
+    ----------
+    examples : for each argument its examples. at : the indices of those to compare.
+    function : one example -> the engine's result. native : index of an example -> result and gradient.
+    wrt : the Values of the gradient.
+    """
+    for i in at:
+        found = native(i).tolist()
+        result = _computed(function, [argument[i] for argument in examples])
+        told = difference(result, found[0], wrt, found[1:]) if result is not None else ""
+        if told:
+            raise ValueError(
+                f"{name} does something else with placeholders than with numbers: for example {i} {told}. Look for "
+                "what asks an argument for its type, or changes from call to call; check=False switches this "
+                "comparison off"
+            )
+
+
+def check_update(opt: Optimizer, before: Sequence[tuple[float, ...]], gradient: Sequence[float], after: Array) -> None:
+    """The same for one update: the first parameter, the last, and one between.
+
+    before: of each parameter its number and state. gradient: of each. after: (parameters, 1 + state) of native code.
+    """
+    for i in sorted({0, len(before) // 2, len(before) - 1}):
+        p, *state = before[i]
+        expected = [float(x) for x in opt.update(p, gradient[i], opt.lr, opt.t + 1.0, *state)]
+        scale = max(map(abs, (p, gradient[i], *expected)))
+        if any(
+            math.isfinite(e) and not abs(e - a) <= 1e-9 * scale + 1e-300 for e, a in zip(expected, after[i].tolist())
+        ):
+            raise ValueError(
+                f"{type(opt).__name__}.update does something else with placeholders than with numbers: parameter {i} "
+                f"becomes {expected[0]!r} in the engine, {after[i].tolist()[0]!r} in native code; check=False switches "
+                "this comparison off"
+            )
+
+
+def _computed(function: Callable[..., Number], example: Sequence[object]) -> Value | None:
+    """The engine's result with its graph; None where the function takes placeholders alone."""
+    try:
+        result = function(*example)
+    except Exception:  # such as `grad` with respect to an argument
+        result = None
+    if isinstance(result, Value):
+        return result
+    try:  # of plain numbers alone: what they are rounded to on the way, Values tell
+        graph = function(*map(_as_values, example))
+    except Exception:
+        return None if result is None else Value(result)
+    value = graph if isinstance(graph, Value) else Value(graph)
+    if result is not None:
+        value.data = float(result)
+    return value
+
+
+def _as_values(part: object) -> object:
+    """An example, or a part of one, with Values for its numbers."""
+    if isinstance(part, (list, tuple)):
+        return type(part)(map(_as_values, part))
+    if hasattr(part, "shape") and part.shape:
+        array: Array = np.empty(part.shape, dtype=object)
+        for place in np.ndindex(*part.shape):
+            array[place] = Value(part[place])  # type: ignore[index]
+        return array
+    return Value(cast(float, part))
