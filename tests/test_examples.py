@@ -402,6 +402,7 @@ def test_accuracy_of_a_table_of_scores():
 
 # --- what a callback changes
 
+
 def halves(numbers):
     return np.array(numbers, np.float16)
 

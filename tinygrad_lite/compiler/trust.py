@@ -30,7 +30,8 @@ def difference(result: Value, native: float, wrt: Sequence[Value], native_gradie
     """What differs between a result of the engine and native code's, or "". wrt: the Values of the gradient.
 
     The bound is that of the operations: rounding errors of a few units in each, carried forward along the graph, and
-    for gradients 1e-6 of the sum of |products| on all paths, and 1e-8 of the largest in the graph. An engine's result that is not finite says nothing.
+    for gradients 1e-6 of the sum of |products| on all paths, with 1e-8 of the largest such sum in the graph. An
+    engine's result that is not finite says nothing.
     """
     order = topological_order(result)
     arrived = gradients(order)
