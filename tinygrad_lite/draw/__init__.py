@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..engine import Value
-from ..parts import names
 
 if TYPE_CHECKING:
     from .dot import Drawing
@@ -70,6 +69,7 @@ def draw_dot(
 
 
 def _picture(root: Value, rankdir: str, fold: Fold, expand: bool, edges: bool, limit: int) -> Picture:
+    from ..parts import names
     from .fold import part_of, parts_to_draw
     from .labels import cells
     from .layout import arranged

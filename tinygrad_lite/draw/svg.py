@@ -7,7 +7,7 @@ from itertools import pairwise
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from ..notation import NOT_XML, one_line
+from ..notation import one_line, xml_legal
 from .layout import CARD, HEAD, LINE, Rectangle, Route, cell_widths, layout, turned
 from .picture import ARROW, BOXES, PLATE, TEXTS, Arrow, Box, Cell, Picture, Style
 
@@ -35,8 +35,7 @@ def drawn(picture: Picture) -> Element:
 
 def document(root: Element) -> str:
     """The text of an SVG document; what is data in it is escaped."""
-    text = ElementTree.tostring(root, encoding="unicode").replace(" />", "/>")
-    return NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text) + "\n"
+    return xml_legal(ElementTree.tostring(root, encoding="unicode").replace(" />", "/>")) + "\n"
 
 
 def image(document: str, alt: str) -> str:
