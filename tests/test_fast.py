@@ -54,7 +54,8 @@ def run(program, *arguments):
 
 
 def test_fast_is_installed_over_the_plain_operators():
-    assert engine.Value.__add__.__module__ == engine.Value.tanh.__module__ == engine.affine.__module__ == fast.__name__
+    for function in engine.Value.__add__, engine.Value.tanh, engine.affine:
+        assert function.__code__.co_filename == fast.__file__
 
 
 def test_both_paths_give_the_same_bits():
@@ -72,4 +73,4 @@ def test_every_operation_of_one_operand_has_a_recorder():
     for op in ops.OPS:
         if op.arity == 1 and op is not ops.round_:
             name = f"__{op.name}__" if op.name in ops.OPERATORS else op.name
-            assert getattr(engine.Value, name).__module__ == fast.__name__, op
+            assert getattr(engine.Value, name).__code__.co_filename == fast.__file__, op

@@ -140,4 +140,3 @@ class Terms:
 
 
 TABLE = frozenset(OPS)
-assert not LEAVES & TABLE
