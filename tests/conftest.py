@@ -9,6 +9,7 @@ TOGETHER = {
     "test_oracle": "op", "test_course": "run",
     "browser/test_notebooks": None, "browser/test_outputs": None, "browser/test_player": None,
 }  # fmt: skip
+SETS = 8  # of a test's parameters, in the quick run
 
 
 def pytest_addoption(parser):
@@ -19,7 +20,7 @@ def pytest_configure(config):
     from . import sampling
 
     config.addinivalue_line("markers", "long: of the long run only (pytest --long)")
-    config.addinivalue_line("markers", "sample(n): n of its parameter sets, always the same; all in the long run")
+    config.addinivalue_line("markers", "sample(n): n of its parameter sets, not 8; all in the long run")
     sampling.LONG = config.getoption("--long")
 
 
@@ -47,12 +48,13 @@ def pytest_collection_modifyitems(config, items):
 
 
 def left_to_the_long_run(items):
-    """Tests marked long, and the parameter sets beyond those that a test marked sample(n) draws."""
+    """Tests marked long, and a test's parameter sets beyond those it draws: SETS, or n by its mark sample(n)."""
     long = {item for item in items if item.get_closest_marker("long")}
     groups = {}
     for item in items:
-        if (marker := item.get_closest_marker("sample")) and item not in long:
-            groups.setdefault((item.path, item.originalname, *marker.args), []).append(item)
+        if hasattr(item, "callspec") and item not in long:
+            marker = item.get_closest_marker("sample")
+            groups.setdefault((item.path, item.originalname, marker.args[0] if marker else SETS), []).append(item)
     for (path, name, n), group in groups.items():  # by its name: other tests draw others of the same parameters
         long.update(Random(f"{path.stem} {name}").sample(group, max(0, len(group) - n)))
     return long

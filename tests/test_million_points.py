@@ -90,6 +90,7 @@ def suspects(op, got):
     return sorted({*worst, *range(len(FOUND.get(op, []))), *Random(0).sample(range(len(got)), JUDGED)})
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("way", [eager, compiled], ids=lambda way: way.__name__)
 @pytest.mark.parametrize("op", FUNCTIONS, ids=lambda op: op.name)
 def test_a_million_points_are_within_the_stated_bounds(op, way):

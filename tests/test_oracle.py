@@ -87,6 +87,7 @@ each_way = pytest.mark.parametrize("way", WAYS)
 ORDERS = "value", "first partials", "second partials"
 
 
+@pytest.mark.sample(1000)  # all operations
 @each_op
 @each_way
 @pytest.mark.parametrize("order", range(3), ids=ORDERS)
