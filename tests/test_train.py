@@ -486,8 +486,11 @@ def test_every_is_a_number_of_epochs():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda m, loss, ps, run: run(m, X, Y), r"got a model first: loss = lambda x, y: nn\.mse.*opt = optim\.SGD"),
-        (lambda m, loss, ps, run: run(m, loss, X, Y), r"got a model first: loss = lambda x, y: nn\.mse"),
+        (
+            lambda m, loss, ps, run: run(m, X, Y),
+            r"got a model first: write loss = lambda x, y: nn\.mse.*opt = optim\.SGD",
+        ),
+        (lambda m, loss, ps, run: run(m, loss, X, Y), r"got a model first: write loss = lambda x, y: nn\.mse"),
         (
             lambda m, loss, ps, run: run(loss, m, X, Y),
             r"got MLP in the second place: opt = optim\.SGD\(model\.parameters",

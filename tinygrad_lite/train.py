@@ -452,8 +452,8 @@ def _check_call(loss: object, opt: object, X: object, y: object) -> None:
         made = "opt = optim.SGD(model.parameters(), lr=0.1)"
         if isinstance(loss, nn.Module):
             raise TypeError(
-                f"{write}, with a function and an optimiser, got a model first: loss = lambda x, y: nn.mse(model(x), y), "
-                f"{made}"
+                f"{write}, with a function and an optimiser, got a model first: write "
+                f"loss = lambda x, y: nn.mse(model(x), y), {made}"
             )
         if isinstance(opt, nn.Module) or (isinstance(opt, Sequence) and all(isinstance(p, Value) for p in opt)):
             got = type(opt).__name__ if isinstance(opt, nn.Module) else "a list of parameters"
