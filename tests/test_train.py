@@ -489,10 +489,19 @@ def test_every_is_a_number_of_epochs():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda m, loss, ps, run: run(m, X, Y), r"got a model first: loss = lambda x, y: nn\.mse.*opt = optim\.SGD"),
-        (lambda m, loss, ps, run: run(m, loss, X, Y), r"got a model first: loss = lambda x, y: nn\.mse"),
-        (lambda m, loss, ps, run: run(loss, m, X, Y), r"second place, got MLP: opt = optim\.SGD\(model\.parameters"),
-        (lambda m, loss, ps, run: run(loss, ps, X, Y), r"second place, got a list of parameters: opt = optim\.SGD"),
+        (
+            lambda m, loss, ps, run: run(m, X, Y),
+            r"got a model first: write loss = lambda x, y: nn\.mse.*opt = optim\.SGD",
+        ),
+        (lambda m, loss, ps, run: run(m, loss, X, Y), r"got a model first: write loss = lambda x, y: nn\.mse"),
+        (
+            lambda m, loss, ps, run: run(loss, m, X, Y),
+            r"got MLP in the second place: opt = optim\.SGD\(model\.parameters",
+        ),
+        (
+            lambda m, loss, ps, run: run(loss, ps, X, Y),
+            r"got a list of parameters in the second place: opt = optim\.SGD",
+        ),
         (lambda m, loss, ps, run: run(loss, optim.SGD(ps, 0.1), X), r"with examples X and their targets y"),
         (lambda m, loss, ps, run: run(loss, optim.SGD(ps, 0.1)), r"with examples X and their targets y"),
         (

@@ -440,12 +440,12 @@ def _check_call(loss: object, opt: object, X: object, y: object) -> None:
         made = "opt = optim.SGD(model.parameters(), lr=0.1)"
         if isinstance(loss, nn.Module):
             raise TypeError(
-                f"{write}, with a loss and an optimiser, got a model first: loss = lambda x, y: nn.mse(model(x), y), "
-                f"{made}"
+                f"{write}, with a function and an optimiser, got a model first: write "
+                f"loss = lambda x, y: nn.mse(model(x), y), {made}"
             )
         if isinstance(opt, nn.Module) or (isinstance(opt, Sequence) and all(isinstance(p, Value) for p in opt)):
             got = type(opt).__name__ if isinstance(opt, nn.Module) else "a list of parameters"
-            raise TypeError(f"{write}, with an optimiser in the second place, got {got}: {made}")
+            raise TypeError(f"{write}, with a function and an optimiser, got {got} in the second place: {made}")
     if not callable(loss) or not isinstance(opt, Optimizer):
         raise TypeError(f"{write}, with a function and an optimiser, got {loss!r}, {opt!r}")
     if X is _MISSING or y is _MISSING:
