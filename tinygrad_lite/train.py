@@ -88,7 +88,8 @@ def fit(
     Returns
     -------
     The History. An exception (also Ctrl-C) leaves the parameters of a whole step. TrainingWarning where the loss
-    rises, and where it is not made of some parameter.
+    rises, where it is not made of some parameter, and where it is made of one that opt has forgotten: of a module of
+    which it moves others. Whole modules may be frozen.
     """
     _check_call(loss, opt, X, y)
     epochs = expect.whole("epochs", epochs, least=0)
