@@ -489,7 +489,7 @@ def peers_dot(m: Any, *ws_xs: Any) -> Any:
 
 def logarithm(m: Any, x: Any, base: int) -> Any:
     log = m.log(m.number(base))
-    return (m.log(x) / log, [1 / (x * log)]) if not x < 0 else (m.number(nan), [m.number(nan)])
+    return (m.log(x) / log, [1 / log / x]) if not x < 0 else (m.number(nan), [m.number(nan)])
 
 
 def jump_of(name: str) -> Any:
@@ -1220,7 +1220,7 @@ ANALYSIS = [
             (1.0, 2.0, 3.0), (1.5, 2.0, 3.0), {2: (lambda x: [small(2 * x)], "2^-1022 x 2 |x|")},
             (Beyond(2, infinite, nan, LIMIT),),
         ),
-        dual=dual("erf", lambda m, x, y: 2 / m.sqrt(m.number(m.pi)) * m.exp(-x * x)),
+        dual=dual("erf", lambda m, x, y: 1 / m.sqrt(m.atan(m.number(1))) * m.exp(-x * x)),
         rewritings=(lambda x: -ops.erf(-x),),
         peers="erf", tame=True, true_zero=at_roots,
         vectorised=Vectorised(
@@ -1711,6 +1711,9 @@ def missing(table: tuple[ops.Op, ...] = ops.OPS) -> list[str]:
             op.name in tinygrad_lite.__all__ and getattr(tinygrad_lite, op.name, None) is op
         ):
             lacks.append("export in tinygrad_lite/__init__.py")
+        one_operand = isinstance(op.partials, tuple) and len(op.partials) == 1
+        if one_operand and record.operator is None and not hasattr(tinygrad_lite.Value, op.name):
+            lacks.append("method of Value in tinygrad_lite/methods.py (`python tests/generated.py` writes it)")
         if f"\n| {op.name} |" not in README:
             lacks.append("row in tests/README.md (`python -m tests.accuracy --write` writes it)")
         if lacks:

@@ -494,7 +494,11 @@ OPT, SCORE, SCORES = optim.SGD(MODEL.parameters(), 0.1), MODEL([1, 2]), CLASSIFI
         (lambda: MODEL([1, 2, 3]), ValueError, "MLP expects 2 inputs, got 3"),
         (lambda: optim.SGD(MODEL, 0.1), TypeError, r"a list of Values, got one MLP: write model.parameters\(\)"),
         (lambda: fit(OPT, abs, X, Y, epochs=1), TypeError, r"write fit\(loss, opt, X, y, epochs=...\)"),
-        (lambda: fit(lambda x, y: 1.0, MODEL, X, Y, epochs=1), TypeError, "with a function and an optimiser, got "),
+        (
+            lambda: fit(lambda x, y: 1.0, MODEL, X, Y, epochs=1),
+            TypeError,
+            r"with an optimiser in the second place, got MLP",
+        ),
     ],
 )
 def test_an_error_says_what_was_expected_and_what_to_write(mistake, error, says):

@@ -452,6 +452,7 @@ ACTIVATIONS = {
         lambda x: mp.log(1 + mp.exp(x)), lambda torch, x: torch.nn.functional.softplus(x, threshold=100)
     ),
     "silu": Activation(lambda x: x / (1 + mp.exp(-x)), lambda torch, x: torch.nn.functional.silu(x)),
+    "gelu": Activation(lambda x: x * mp.ncdf(x), lambda torch, x: torch.nn.functional.gelu(x)),
     "elu": Activation(lambda x: x if x > 0 else mp.expm1(x), lambda torch, x: torch.nn.functional.elu(x)),
     "sin": Activation(mp.sin, lambda torch, x: torch.sin(x)),
     "sign": Activation(mp.sign, lambda torch, x: torch.sign(x)),

@@ -5,11 +5,12 @@ import io
 import re
 import shlex
 import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from tinygrad_lite import draw_dot
+from tinygrad_lite import __version__, draw_dot
 from tinygrad_lite.__main__ import main
 
 ROOT = Path(__file__).parent.parent
@@ -53,6 +54,34 @@ def test_the_two_commands_install_what_they_need_and_name_things_that_exist(tmp_
     pytest.importorskip("sklearn")
     assert arguments == ["demo", "digits"]
     assert main([*arguments, "--epochs", "1"]) == 0
+
+
+def test_what_runs_the_checks_runs_steps_of_one_script():
+    known = set(re.findall(r"^(\w+)\(\) \{", (ROOT / ".ci/run").read_text(encoding="utf-8"), flags=re.M))
+    assert known == {"install", "lint", "types", "quick", "tests"}
+    for caller in (".github/workflows/check.yml", ".pre-commit-config.yaml", "CONTRIBUTING.md"):
+        called = re.findall(r"\.ci/run((?: \w+)*)", (ROOT / caller).read_text(encoding="utf-8"))
+        assert called and {step for steps in called for step in steps.split()} <= known, caller
+
+
+def test_the_quick_tests_need_no_jupyter():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+
+    def needed(extra):
+        for name in extras[extra]:
+            others = re.match(r"tinygrad_lite\[(.*)\]", name)
+            yield from (x for other in others[1].split(",") for x in needed(other)) if others else [name]
+
+    assert not [name for name in needed("test") if re.match("jupyter|ipykernel|nb", name)]
+    assert set(needed("test")) < set(needed("dev"))
+
+
+def test_every_file_that_names_the_version_names_the_same():
+    assert (
+        re.search(r"^version: (.*)$", (ROOT / "CITATION.cff").read_text(encoding="utf-8"), flags=re.M)[1] == __version__
+    )
+    headings = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.M)
+    assert headings[0] == "Unreleased" or headings[0] == __version__
 
 
 def test_relative_links_lead_somewhere():

@@ -769,6 +769,9 @@ def test_whatever_a_loss_raises_while_it_is_recorded_default_fit_goes_on_with_th
                 raise error("no number")
             return (w * x - y) ** 2
 
-        with pytest.warns(RuntimeWarning, match=f"fit runs without the compiler: {error.__name__}: .*no number"):
+        with pytest.warns(
+            RuntimeWarning,
+            match=f"fit runs without the compiler: loss cannot be compiled: {error.__name__}: .*no number",
+        ):
             fit(loss, optim.SGD([w], 0.1), [1.0], [1.0], epochs=3, compiled=None, progress=False)
         assert w.data > 0.4

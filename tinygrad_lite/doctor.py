@@ -379,7 +379,7 @@ class _Examination:
 def _look_at_the_loss(order: Sequence[Value]) -> Iterator[Finding]:
     for op, name, symptom, do in _DOUBLED:
         seen = [symptom(node) for node in order if node.op is op]
-        if any(seen) and 2 * sum(seen) >= len(seen):  # softmax itself has another logsumexp, of the scores
+        if any(seen) and 2 * sum(seen) >= len(seen):
             yield Finding(name, f"{op} takes for a score what is a probability already.", do)
 
 
@@ -442,7 +442,8 @@ def _told(error: Exception) -> str:
 
 
 def _sum_to_one(node: Value) -> bool:
-    numbers = [x.data if isinstance(x, Value) else x for x in node.args]
+    scores = node.args[:-1] if node.op is ops.cross_entropy else node.args  # without the class
+    numbers = [x.data if isinstance(x, Value) else x for x in scores]
     return len(numbers) > 1 and min(numbers) >= 0.0 and abs(sum(numbers) - 1.0) < 1e-9
 
 
@@ -455,9 +456,12 @@ def _is_sigmoid(node: Value) -> bool:
 
 # an operation of a loss on scores, its finding, how its node gives it away, what to do
 _DOUBLED: tuple[tuple[Op, str, Callable[[Value], bool], str], ...] = (
-    (
-        ops.logsumexp, "softmax before cross_entropy", _sum_to_one,
-        "Give cross_entropy the scores as they leave the last layer; it has softmax in it.",
+    *(
+        (
+            op, "softmax before cross_entropy", _sum_to_one,
+            "Give cross_entropy the scores as they leave the last layer; it has softmax in it.",
+        )
+        for op in (ops.cross_entropy, ops.logsumexp)
     ),
     (
         ops.softplus, "sigmoid before bce_with_logits", _is_sigmoid,

@@ -469,6 +469,7 @@ class _Term(Value):
     """
 
     __slots__ = ("below", "written")
+    __eq__, __hash__ = object.__eq__, object.__hash__  # a term of 1 is not the number 1, which is left out
     written: Written
     below: Written | None  # of a term 1 / below
 
@@ -482,6 +483,8 @@ class _Term(Value):
         data = [x.data if isinstance(x, Value) else as_float(x) for x in operands]
         if op is ops.where:
             return operands[1] if data[0] else operands[2]
+        if op is ops.exp_difference:
+            return cls.record(ops.exp, [cls.record(ops.sub, operands)])
         out = op.value(*data)
         if op in (ops.equal, ops.less, ops.less_equal):
             return out
@@ -514,6 +517,30 @@ class _Term(Value):
         return cls(out, written(ops.sqrt, [_write(x)]) if n == 0.5 else written(ops.power, [_write(x), number(n)]))
 
 
+def _softmax_less_one(out: _Term, *xs_k: Any) -> list[Any]:
+    *xs, k = xs_k
+    i = int(k.data if isinstance(k, Value) else k)
+    return [*(ops.exp(-out) - 1.0 if j == i else ops.exp(x - xs[i] - out) for j, x in enumerate(xs)), None]
+
+
+# partials that take care of their last digits, in few words
+_TEXTBOOK: dict[Op, Callable[..., Sequence[Any]]] = {
+    ops.erf: lambda out, x: [2.0 / math.sqrt(math.pi) * ops.exp(-(x * x))],
+    ops.logsumexp: lambda out, *xs: [ops.exp(x - out) for x in xs],
+    ops.cross_entropy: _softmax_less_one,
+}
+
+
+def _as_in_a_textbook(op: Op, out: _Term, inputs: Sequence[Any]) -> Sequence[Any]:
+    """The formula of a textbook, with the number that the operation's own gives."""
+    numbers = [x.data if isinstance(x, Value) else x for x in inputs]
+    found = _TEXTBOOK[op](out, *inputs)
+    for term, exact in zip(found, op.local_grads(out.data, numbers)):
+        if isinstance(term, _Term):
+            term.data = exact
+    return found
+
+
 def formulas(node: Value, name: Callable[[Value], Written]) -> Sequence[_Term | float | None]:
     """d node / d operand for each operand: a term, or a number where there is nothing to write, or None."""
     assert node.op is not None
@@ -521,6 +548,8 @@ def formulas(node: Value, name: Callable[[Value], Written]) -> Sequence[_Term | 
     inputs = [terms[x] if isinstance(x, Value) else x for x in node.args]
     out = _Term(_value(node.op, _data(node), node.data), name(node))
     try:
+        if node.op in _TEXTBOOK:
+            return _as_in_a_textbook(node.op, out, inputs)
         return node.op.local_grads(out, inputs, [isinstance(x, Value) for x in node.args])
     except Exception:  # partials may be written for floats alone, or be known only as recorded, like those of `jit`
         return node.local_grads

@@ -184,7 +184,8 @@ def spend(opt: Optimizer, accumulate: bool) -> None:
         p.before = None
         if p.grad:
             p.grad *= 1.0  # an object of its own, which nothing but this step has used
-    opt.last_step = opt.last_step._replace(spent=[None if accumulate else p.grad for p in opt.params])
+    _, unreached, in_a_row = opt.last_step
+    opt.last_step = LastStep([None if accumulate else p.grad for p in opt.params], unreached, in_a_row)
 
 
 def recognise_spent(opt: Optimizer) -> None:

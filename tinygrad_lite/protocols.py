@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from . import copies, modes, ops
 from .ieee import same
-from .mistakes import equation
+from .mistakes import equation, name_of
 from .op import as_float, is_number
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def number_of(x: Any) -> float:
     if not hasattr(x, "local_grads"):
         return as_float(x)
     if hasattr(x.data, "local_grads"):
-        raise TypeError(f"the data of {x.label or 'a Value'} is a Value, not a number: write p.data -= lr * p.grad")
+        raise TypeError(f"the data of {name_of(x)} is a Value, not a number: write p.data -= lr * p.grad")
     x.data = as_float(x.data)
     return cast(float, x.data)
 

@@ -57,7 +57,7 @@ ROOMS = {
     "ops": Room(("ops.py", "op.py", "ieee.py"), ("selection", "oracle", "check", "engine", "nn", "compiler/lowerings")),
     "nn": Room(("nn.py", "nn/*.py"), ("io", "optim", "train", "mistakes", "parts", "compiler/training")),
     "engine": Room(
-        ("engine.py", "fast.py", "modes.py", "derivatives.py"),
+        ("engine.py", "fast.py", "modes.py", "derivatives.py", "methods.py", "protocols.py"),
         ("check", "selection", "nn", "optim", "train", "mistakes", "parts", "compiler/jit"),
     ),
     "mistakes": Room(("mistakes.py",), ("engine", "optim", "train", "faults")),

@@ -103,6 +103,8 @@ class Terms:
 
     def _expand(self, op: Op, args: Sequence[int]) -> int:
         """An operation of the user's: its value is run on placeholders, and is then made of the table's operations."""
+        if all(self.ops[i] is CONSTANT for i in args):
+            return self.leaf(CONSTANT, op.value(*[self.args[i][0] for i in args]))
         (places,) = placeholders([((LIST, len(args)),)])[1:]
         inputs = cast(list[Tracer], places[0])
         with tracing():
@@ -138,4 +140,3 @@ class Terms:
 
 
 TABLE = frozenset(OPS)
-assert not LEAVES & TABLE

@@ -12,6 +12,7 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Real
+from types import FrameType
 from typing import TYPE_CHECKING, NoReturn, TypeAlias, cast
 
 from .. import engine, ops
@@ -64,16 +65,21 @@ def tracing() -> Iterator[None]:
 @contextmanager
 def _no_handlers() -> Iterator[None]:
     """No signal handler of the user's runs meanwhile: what it computes would be recorded. Ctrl-C still interrupts."""
-    blocked = set(signal.valid_signals()) if hasattr(signal, "pthread_sigmask") else set()
-    blocked -= {signal.SIGINT} if signal.getsignal(signal.SIGINT) is signal.default_int_handler else set()
-    if not blocked or threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread():  # handlers run in the main thread alone
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
+    handlers = {int(number): signal.getsignal(number) for number in signal.valid_signals()}
+    own = {s: h for s, h in handlers.items() if callable(h) and h is not signal.default_int_handler}
+    late: list[tuple[int, FrameType | None]] = []
+    for number in own:
+        signal.signal(number, lambda number, frame: late.append((number, frame)))
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in own.items():
+            signal.signal(number, handler)
+        for number, frame in late:
+            own[number](number, frame)
 
 
 class Tracer(Value):

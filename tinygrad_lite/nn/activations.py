@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -22,6 +23,11 @@ def silu(z: N) -> N:
     return z * ops.sigmoid(z)
 
 
+def gelu(z: N) -> N:
+    """z * Phi(z), with the standard normal distribution function Phi, exactly (Hendrycks and Gimpel 2016)."""
+    return 0.5 * z * (1.0 + ops.erf(z / math.sqrt(2.0)))
+
+
 def elu(z: N) -> N:
     """z where z > 0, else exp(z) - 1: smooth at 0, and never below -1 (Clevert et al. 2016, alpha = 1)."""
     return ops.where(ops.less(0.0, z), z, ops.expm1(z))
@@ -36,6 +42,7 @@ ACTIVATIONS: dict[str, Callable[[Value], Value]] = {
     "sigmoid": Value.sigmoid,
     "softplus": Value.softplus,
     "silu": silu,
+    "gelu": gelu,
     "elu": elu,
     "sin": Value.sin,
     "sign": Value.sign,

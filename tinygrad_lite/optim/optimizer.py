@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .. import expect, mistakes
@@ -78,15 +78,17 @@ class Optimizer:
         return [
             i
             for i, (p, spent) in enumerate(zip(self.params, self.last_step.spent))
-            if getattr(p, "before", None) is None and (p.grad is UNREACHED or p.grad is spent)
+            if (p.grad is UNREACHED or p.grad is spent) and getattr(p, "before", None) is None
         ]
 
     def commit(
-        self, numbers: Sequence[float], state: Sequence[tuple[float, ...]], t: int, skipped: Collection[int] = ()
+        self, numbers: list[float], state: list[tuple[float, ...]], t: int, skipped: Collection[int] = ()
     ) -> None:
         """Sets the parameters and the state to those after t steps, all together; those at the indices `skipped` stay
         as they are."""
-        numbers, state, skips = list(numbers), list(state), list(self.skips)
+        skips = self.skips
+        if skipped:
+            numbers, state, skips = list(numbers), list(state), list(skips)
         for i in skipped:
             numbers[i], state[i], skips[i] = self.params[i].data, self.state[i], skips[i] + t - self.t
         owners, names = [self, self, self, *self.params], ["state", "skips", "t", *["data"] * len(numbers)]
