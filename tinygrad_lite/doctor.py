@@ -110,9 +110,9 @@ def doctor(
 
     It looks for: a loss that is not a Value, that raises (labels out of range), that was computed beforehand or sums
     where it should average; softmax before cross_entropy, sigmoid before bce_with_logits; numbers that are not finite,
-    in the examples or where they first appear; parameters that the loss, the optimiser or the model does not know, or that
-    were computed; inputs that saturate the first layer; dead or saturated layers; neurons that stay equal; a learning rate
-    that is too high or too low.
+    in the examples or where they first appear; parameters that the loss, the optimiser or the model does not know, or
+    that were computed; inputs that saturate the first layer; dead or saturated layers; neurons that stay equal; a
+    learning rate that is too high or too low.
 
     Parameters
     ----------
