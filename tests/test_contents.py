@@ -130,6 +130,8 @@ HELD = {
     "threading.local": (lambda: local(Value(1.0)), ["w"]),
     "partial": (lambda: functools.partial(max, Value(1.0), key=Value(2.0)), ["args.0", "keywords.key"]),
     "a method of a module": (lambda: Bias(Value(1.0)).__call__, ["__self__.b"]),
+    "a method of a list": (lambda: values(2).append, ["__self__.0", "__self__.1"]),
+    "slice": (lambda: slice(*values(2)), ["start", "stop"]),
     "a method of a Value": (lambda: Value(1.0).tanh, ["__self__"]),
 }
 

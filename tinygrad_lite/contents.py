@@ -15,8 +15,8 @@ from typing import Any
 CODE = frozenset({types.FunctionType, classmethod, property, staticmethod})
 # Numbers, texts and code hold no parameters, and a weak reference does not hold what it refers to.
 ATOMS = frozenset({
-    str, int, float, bool, complex, bytes, bytearray, range, slice, memoryview, type(None), type(...), type,
-    types.BuiltinFunctionType, types.CodeType, types.FrameType, types.ModuleType, types.TracebackType, *CODE,
+    str, int, float, bool, complex, bytes, bytearray, range, memoryview, type(None), type(...), type, types.CodeType,
+    types.FrameType, types.ModuleType, types.TracebackType, *CODE,
     weakref.CallableProxyType, weakref.ProxyType, weakref.ReferenceType,
     weakref.WeakKeyDictionary, weakref.WeakMethod, weakref.WeakSet, weakref.WeakValueDictionary,
 })  # fmt: skip
@@ -63,7 +63,7 @@ def items(part: Any) -> Iterable[tuple[Any, Any]]:
 def attributes(part: Any) -> list[tuple[str, Any]]:
     """(name, value) of each attribute that the object itself has, also in `__slots__`; not of its class."""
     kind: Any = type(part)
-    if kind is types.MethodType:
+    if kind is types.MethodType or kind is types.BuiltinMethodType:
         return [("__self__", part.__self__)]
     found = list(getattr(part, "__dict__", {}).items())
     if issubclass(kind, (UserDict, UserList)):
