@@ -12,6 +12,7 @@ import random
 import re
 import shutil
 import signal
+import socket
 import stat
 import struct
 import sys
@@ -405,6 +406,112 @@ def test_a_new_file_has_the_permissions_of_any_new_file(path, tmp_path):
     (tmp_path / "any").touch()
     save(nn.Neuron(1), path)
     assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE((tmp_path / "any").stat().st_mode)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o444, 0o666, 0o755])
+def test_a_file_that_is_replaced_passes_its_permissions_on(mode, path):
+    save(nn.Neuron(1, seed=0), path)
+    path.chmod(mode)
+    save(model := nn.Neuron(1, seed=1), path)
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+    path.chmod(0o600)
+    load(twin := nn.Neuron(1), path)
+    assert bits(twin) == bits(model)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may give files away")
+def test_a_file_that_root_replaces_stays_its_owners(path):
+    save(nn.Neuron(1, seed=0), path)
+    os.chown(path, 65534, 65534)
+    path.chmod(0o600)
+    save(nn.Neuron(1, seed=1), path)
+    found = path.stat()
+    assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (65534, 65534, 0o600)
+
+
+@pytest.fixture
+def link(tmp_path):
+    """A symbolic link beside the test's folder, to a file that is not there yet."""
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "link.safetensors"
+    try:
+        link.symlink_to(Path("elsewhere") / "m.safetensors")
+    except OSError:
+        pytest.skip("no symbolic links here")
+    return link
+
+
+def test_a_symbolic_link_is_followed_and_stays(link, tmp_path):
+    further = tmp_path / "further"
+    further.symlink_to(link)
+    for seed, way in enumerate((link, further)):  # the first makes the file, the second replaces it
+        save(model := nn.Neuron(1, seed=seed), way)
+        assert link.is_symlink() and further.is_symlink()
+        assert os.listdir(tmp_path / "elsewhere") == ["m.safetensors"]
+        load(twin := nn.Neuron(1), further)
+        assert bits(twin) == bits(model)
+    assert sorted(os.listdir(tmp_path)) == ["elsewhere", "further", "link.safetensors"]
+
+
+def test_a_link_to_itself_or_into_a_missing_folder_is_refused(link, tmp_path):
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    nowhere = tmp_path / "nowhere"
+    nowhere.symlink_to(tmp_path / "missing-folder" / "m.safetensors")
+    for refused, message in (loop, "symbolic links"), (nowhere, "there is no folder .*missing-folder"):
+        with pytest.raises(OSError, match=message):
+            save(nn.Neuron(1), refused)
+        assert refused.is_symlink()
+
+
+def device(folder):
+    """A device that may be replaced by mistake: root has one of its own, nobody else may replace the system's."""
+    path = Path("/dev/null")
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        path = folder / "device"
+        try:
+            os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+        except OSError:
+            pytest.skip("no devices may be made here")
+    return path if path.exists() else pytest.skip("there are no devices here")
+
+
+@pytest.fixture(params=["pipe", "socket", "device", "link to a device", "directory"])
+def no_file(request, tmp_path):
+    """(path, what it is): something that is no file."""
+    kind, path = request.param, tmp_path / "m.safetensors"
+    if kind == "pipe":
+        os.mkfifo(path) if hasattr(os, "mkfifo") else pytest.skip("there are no pipes here")
+    elif kind == "socket":
+        if not hasattr(socket, "AF_UNIX"):
+            pytest.skip("there are no such sockets here")
+        with contextlib.chdir(tmp_path), socket.socket(socket.AF_UNIX) as bound:
+            bound.bind(path.name)  # a short one: a socket's path has 108 bytes
+    elif kind == "link to a device":
+        path.symlink_to(device(tmp_path))
+    elif kind == "device":
+        path = device(tmp_path)
+    else:
+        path.mkdir()
+    return path, kind.split()[-1]
+
+
+def test_what_is_no_file_is_refused_and_left_alone(no_file):
+    path, kind = no_file
+    before, around = os.stat(path), os.listdir(path.parent)
+    for refused in save, load:  # at once: a pipe would wait for a writer
+        with pytest.raises(OSError, match=f"{re.escape(str(path))} is a {kind}, expected a file"):
+            refused(nn.Neuron(1, seed=0), path)
+    after = os.stat(path)
+    assert (after.st_ino, after.st_mode, after.st_rdev) == (before.st_ino, before.st_mode, before.st_rdev)
+    assert os.listdir(path.parent) == around
+
+
+@pytest.mark.parametrize("function", [save, load])
+def test_a_path_in_place_of_the_model_says_so(function, path):
+    with pytest.raises(TypeError, match=r"expects a model, an nn\.Module, and then a path"):
+        function(path, nn.Neuron(1))
 
 
 def test_a_folder_that_is_missing_is_named(tmp_path):

@@ -15,8 +15,8 @@ from typing import Any
 CODE = frozenset({types.FunctionType, classmethod, property, staticmethod})
 # Numbers, texts and code hold no parameters, and a weak reference does not hold what it refers to.
 ATOMS = frozenset({
-    str, int, float, bool, complex, bytes, bytearray, range, slice, memoryview, type(None), type(...), type,
-    types.BuiltinFunctionType, types.CodeType, types.FrameType, types.ModuleType, types.TracebackType, *CODE,
+    str, int, float, bool, complex, bytes, bytearray, range, memoryview, type(None), type(...), type, types.CodeType,
+    types.FrameType, types.ModuleType, types.TracebackType, *CODE,
     weakref.CallableProxyType, weakref.ProxyType, weakref.ReferenceType,
     weakref.WeakKeyDictionary, weakref.WeakMethod, weakref.WeakSet, weakref.WeakValueDictionary,
 })  # fmt: skip
@@ -25,7 +25,12 @@ _PACKAGE = __name__.partition(".")[0]
 
 def is_own(kind: type) -> bool:
     """Is it a class of this package, or made from one?"""
-    return any(base.__module__.partition(".")[0] == _PACKAGE for base in kind.__mro__)
+    return any(_root(base) == _PACKAGE for base in kind.__mro__)
+
+
+def _root(kind: type) -> str:
+    """The package in which a class is defined."""
+    return str(getattr(kind, "__module__", "")).partition(".")[0]
 
 
 def entries(part: Any) -> Sequence[Any] | None:
@@ -39,10 +44,12 @@ def entries(part: Any) -> Sequence[Any] | None:
         return part  # type: ignore[no-any-return]
     if issubclass(kind, UserList):
         return part.data  # type: ignore[no-any-return]
+    if issubclass(kind, (KeysView, ValuesView, ItemsView)):
+        return list(part)
     numpy = sys.modules.get("numpy")
-    if numpy and issubclass(kind, (numpy.ndarray, numpy.void)) and part.dtype.hasobject:
-        return list(part) if getattr(part, "ndim", 0) else [part.item()]
-    return list(part) if issubclass(kind, (KeysView, ValuesView, ItemsView)) else None
+    if not numpy or not issubclass(kind, (numpy.ndarray, numpy.void)) or not part.dtype.hasobject:
+        return None
+    return list(part) if getattr(part, "ndim", 0) else [part.item()]
 
 
 def items(part: Any) -> Iterable[tuple[Any, Any]]:
@@ -56,7 +63,7 @@ def items(part: Any) -> Iterable[tuple[Any, Any]]:
 def attributes(part: Any) -> list[tuple[str, Any]]:
     """(name, value) of each attribute that the object itself has, also in `__slots__`; not of its class."""
     kind: Any = type(part)
-    if kind is types.MethodType:
+    if kind is types.MethodType or kind is types.BuiltinMethodType:
         return [("__self__", part.__self__)]
     found = list(getattr(part, "__dict__", {}).items())
     if issubclass(kind, (UserDict, UserList)):
@@ -78,8 +85,7 @@ def class_attributes(part: Any, without: Iterable[str]) -> Iterator[tuple[str, A
     """(name, value) of those attributes of an object's class that may hold something and are not hidden by these."""
     seen = set(without)
     for base in type(part).__mro__:
-        root = base.__module__.partition(".")[0]
-        if root != _PACKAGE and root not in sys.stdlib_module_names:
+        if _root(base) != _PACKAGE and _root(base) not in sys.stdlib_module_names:
             for name, value in vars(base).items():
                 kind = type(value)
                 if kind in ATOMS or name in seen or name.startswith("__") or hasattr(kind, "__get__"):
@@ -97,16 +103,16 @@ def unnamed(part: Any) -> list[Any]:
 
 
 def reached(
-    start: Iterable[Any], skip: Callable[[type], bool], end: Callable[[type], bool], most: int = 100_000
+    start: Iterable[Any], skip: Callable[[type], bool], leads_to: Callable[[Any], Iterable[Any]], most: int = 100_000
 ) -> Iterator[Any]:
-    """Every object that can be reached from these, each once, the nearest first; not through modules, classes and weak
-    references. From a function: what it closes over, its defaults, and the globals that it names.
+    """Every object that can be reached from these, each once, the nearest first; not through modules of Python's,
+    classes and weak references.
 
     Parameters
     ----------
     skip : of which classes objects are left out.
-    end : of which classes objects are given, and not what they hold.
-    most : how many objects are looked at, where something holds half of the interpreter.
+    leads_to : from an object to others, like `leading_to`.
+    most : how many objects are looked at, where something leads to half of the interpreter.
     """
     seen: dict[int, Any] = {}
     queue = deque(start)
@@ -117,19 +123,19 @@ def reached(
             continue
         seen[id(part)] = part
         yield part
-        if kind is types.FunctionType:
-            queue.extend(_used(part))
-        elif not end(kind):
-            queue.extend(gc.get_referents(part))
+        queue.extend(leads_to(part))
 
 
-def _used(function: types.FunctionType) -> Iterator[Any]:
-    """What a function closes over, its defaults and attributes, and the globals that its code names."""
-    for cell in function.__closure__ or ():
+def leading_to(part: Any) -> Iterable[Any]:
+    """What an object holds; of a function what it closes over, its defaults, and the globals that its code names."""
+    if type(part) is not types.FunctionType:
+        return gc.get_referents(part) or entries(part) or ()  # the collector does not look into arrays
+    found = [part.__defaults__, part.__kwdefaults__, vars(part)]
+    for cell in part.__closure__ or ():
         with suppress(ValueError):  # not set yet
-            yield cell.cell_contents
-    yield from (function.__defaults__, function.__kwdefaults__, vars(function))
-    codes = [function.__code__]
+            found.append(cell.cell_contents)
+    codes = [part.__code__]
     for code in codes:  # and of the functions inside it
         codes += [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
-        yield from [function.__globals__[name] for name in code.co_names if name in function.__globals__]
+        found += [part.__globals__[name] for name in code.co_names if name in part.__globals__]
+    return found

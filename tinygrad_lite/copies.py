@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import contents
 from .contents import ATOMS
+from .mistakes import in_package
 
 if TYPE_CHECKING:
     from .engine import Value
@@ -194,7 +195,7 @@ def _frames() -> Iterator[types.FrameType]:
     """The frames outside this package, the innermost first."""
     frame: types.FrameType | None = sys._getframe(1)
     while frame is not None:
-        if _module(frame).partition(".")[0] != __name__.partition(".")[0]:
+        if not in_package(frame):
             yield frame
         frame = frame.f_back
 

@@ -17,7 +17,7 @@ from . import expect, nn, ops
 from .derivatives import gradients
 from .engine import Value, topological_order
 from .examples import one_by_one, pairs
-from .mistakes import TrainingWarning, not_a_loss
+from .mistakes import TrainingWarning, forgotten, not_a_loss
 from .modes import anomaly, no_grad, no_grad_active
 from .notation import aligned, filled, printable
 from .op import Op, as_float
@@ -110,9 +110,9 @@ def doctor(
 
     It looks for: a loss that is not a Value, that raises (labels out of range), that was computed beforehand or sums
     where it should average; softmax before cross_entropy, sigmoid before bce_with_logits; numbers that are not finite,
-    in the examples or where they first appear; parameters that the loss or the optimiser does not know, or that were
-    computed; inputs that saturate the first layer; dead or saturated layers; neurons that stay equal; a learning rate
-    that is too high or too low.
+    in the examples or where they first appear; parameters that the loss, the optimiser or the model does not know, or
+    that were computed; inputs that saturate the first layer; dead or saturated layers; neurons that stay equal; a
+    learning rate that is too high or too low.
 
     Parameters
     ----------
@@ -260,6 +260,10 @@ class _Examination:
             seen = f"{_listed(strangers, self.names)} is not in its list and stays as it is."
             do = "Leave it out if you mean to freeze it; else give model.parameters(), of this very model."
             yield Finding("not in the optimiser", seen, do)
+        outside = {v: name for v, name in forgotten([self.model], known, order).items() if v not in self.names}
+        if outside:
+            seen = f"the loss is made of {_listed(list(outside), outside)}: it is neither trained nor saved."
+            yield Finding("not in the model", seen, "Keep it in an attribute of the model; or use its number, .data.")
 
     def try_step(self, opt: Optimizer, before: float) -> _Step:
         """One step of this optimiser."""

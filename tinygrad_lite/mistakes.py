@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import linecache
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from operator import is_
 from types import FrameType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .contents import leading_to, reached
 from .ieee import same
 
 if TYPE_CHECKING:
@@ -226,6 +228,65 @@ def _parameter_names(params: Sequence[Value], which: list[int]) -> str:
 
 
 # --- what `fit` sees
+
+
+def look_for_forgotten(functions: Iterable[object], opt: Optimizer, values: Iterable[Value]) -> None:
+    """TrainingWarning where a loss is made of a parameter that this optimiser ought to know: see `forgotten`.
+
+    functions: the loss and the penalty. values: of their graph.
+    """
+    found = forgotten(functions, opt.params, values)
+    if found:
+        names = list(found.values())
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        warn(
+            "forgotten",
+            f"the loss is made of {', '.join(names[:3])}{more}, which the optimiser does not know and never moves: "
+            "give it model.parameters() once the model is complete and holds what it uses. Where that is meant to stay "
+            "as it is, use its number, .data, or silence this TrainingWarning",
+        )
+
+
+def forgotten(functions: Iterable[object], params: Iterable[Value], values: Iterable[Value]) -> dict[Value, str]:
+    """Leaves that look like forgotten parameters, and what to call them: not among params, and
+
+    - held by a module that these functions lead to and that has a parameter among params (whole modules are frozen on
+      purpose);
+    - or held by no module, but used by the code of one that is trained: such are neither trained nor saved.
+    """
+    known = set(params)
+    unknown = [v for v in dict.fromkeys(values) if v.op is None and v not in known]
+    models = [part for part in _reached(functions) if _is_module(part)] if unknown else []  # the outermost first
+    homes = [{v: path for path, v in model.named_values() if v.op is None} for model in models]
+    trained = [not known.isdisjoint(home) for home in homes]
+    outermost = {v: i for i, home in reversed(list(enumerate(homes))) for v in home}
+    innermost = {v: i for i, home in sorted(enumerate(homes), key=lambda place: -len(place[1])) for v in home}
+    found = {}
+    for v in unknown:
+        if v in innermost and trained[innermost[v]]:
+            i = outermost[v]
+            found[v] = v.label or f"{homes[i][v]} of {type(models[i]).__name__}"
+        for model in itertools.compress(models, trained) if v not in innermost else ():
+            if any(part is v for part in _reached([model])):
+                found[v] = f"{name_of(v)} (used by {type(model).__name__}, and not held)"
+                break
+    return found
+
+
+def _is_module(part: object) -> bool:
+    return hasattr(type(part), "named_values")
+
+
+def _reached(start: Iterable[object]) -> Iterator[Any]:
+    """All that can be reached from these, through functions and the methods of modules as well."""
+
+    def leads_to(part: Any) -> Iterable[Any]:
+        if hasattr(type(part), "local_grads"):  # what a Value was computed from is no part of anything
+            return ()
+        methods = [x for base in type(part).__mro__ for x in vars(base).values()] if _is_module(part) else []
+        return [*leading_to(part), *methods]
+
+    return reached(start, skip=lambda kind: False, leads_to=leads_to)
 
 
 def warn_if_rising(history: History, penalised: bool) -> bool:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import examples, expect, nn, ops
 from .data import order_state, shuffled
-from .engine import Number, Value, no_grad_active
-from .mistakes import not_a_loss, warn, warn_if_rising
+from .engine import Number, Value, no_grad_active, topological_order
+from .mistakes import look_for_forgotten, not_a_loss, warn, warn_if_rising
 from .optim import Optimizer, clip_grad_norm
 
 if TYPE_CHECKING:
@@ -88,7 +88,8 @@ def fit(
     Returns
     -------
     The History. An exception (also Ctrl-C) leaves the parameters of a whole step. TrainingWarning where the loss
-    rises, and where it is not made of some parameter.
+    rises, where it is not made of some parameter, and where it is made of one that opt has forgotten: of a module of
+    which it moves others. Whole modules may be frozen.
     """
     _check_call(loss, opt, X, y)
     epochs = expect.whole("epochs", epochs, least=0)
@@ -205,6 +206,7 @@ def _loop(run: _Run, compiled: bool | None, check: bool) -> Generator[int]:
                 raise TypeError(hint) from error
             raise
         return _eager_epochs(run, why=_why(error))
+    look_for_forgotten([run.loss, run.penalty], run.opt, trainer.values)
     return _CompiledLoop(run, trainer).epochs()
 
 
@@ -245,6 +247,8 @@ def _eager_epochs(run: _Run, why: str = "") -> Generator[int]:
             if why:  # a warning only where nothing worse is wrong
                 warn("no compiler", f"fit runs without the compiler: {why}", RuntimeWarning)
                 why = ""
+            if not history.steps:
+                look_for_forgotten([run.loss, run.penalty], run.opt, topological_order(value))
             moved = _step(run.opt, value, run.clip, measured=run.tol is not None)
             history.steps += 1
             total += value.data * len(chosen) / n

@@ -8,7 +8,7 @@ from itertools import chain
 from operator import itemgetter
 from typing import Any
 
-from ..contents import ATOMS, CODE, attributes, class_attributes, entries, is_own, items, reached, unnamed
+from ..contents import ATOMS, CODE, attributes, class_attributes, entries, is_own, items, leading_to, reached, unnamed
 from ..engine import Value
 from .tensors import Tensor, flat, shape
 
@@ -59,8 +59,8 @@ def parameters(root: Part, checked: bool = True) -> dict[Value, Place]:
         if isinstance(part, Value) and part.op is None and part not in found:
             found[part] = place
     for place, holder in hidden:
-        for part in reached(unnamed(holder), skip=_is_no_part, end=_is_value):
-            if _is_value(type(part)) and part.op is None and part not in found:
+        for part in reached(unnamed(holder), _is_no_part, lambda x: () if isinstance(x, Value) else leading_to(x)):
+            if isinstance(part, Value) and part.op is None and part not in found:
                 raise TypeError(
                     f"{path(place)} is a {type(holder).__name__} that holds a Value where it is neither trained nor "
                     "saved: keep it in an attribute, in a list or as the value of a dict"
@@ -95,16 +95,14 @@ def walk(
             if issubclass(kind, Value):
                 continue
             entered[id(part)] = part
+            if (kind is list or kind is tuple) and ATOMS.issuperset(map(type, part)):
+                continue  # as examples are, which may be many
             if hidden is not None and not _names_all(kind):
                 hidden.append(((around, name), part))
             stack.append((path((around, name)), chain(*_held((around, name), part, entered))))
             break
         else:
             stack.pop()
-
-
-def _is_value(kind: type) -> bool:
-    return issubclass(kind, Value)
 
 
 @lru_cache(maxsize=1024)
@@ -178,7 +176,7 @@ def _enter(found: dict[str, Tensor], names: Names, tensor: Tensor) -> None:
     """Enters a tensor by its name, or says why it cannot have that."""
     name = ".".join(map(str, names))
     for part in names:
-        if str(part) == "" or " at 0x" in str(part) or isinstance(part, (Value, Part)):
+        if not _is_name(part):
             raise ValueError(
                 f"the parameter {name!r} cannot be saved: {part!r} is no name for it in a file; use a text or a whole "
                 "number for a key"
@@ -190,6 +188,13 @@ def _enter(found: dict[str, Tensor], names: Names, tensor: Tensor) -> None:
             f'two parameters would both be saved as {name}: a dot in a key reads as a step, and 0 as "0"; rename one'
         )
     found[name] = tensor
+
+
+def _is_name(key: object) -> bool:
+    """Does a key read the same in another run, and can a file hold it?"""
+    text = str(key)
+    lone = any("\ud800" <= character <= "\udfff" for character in text)  # half of a character
+    return bool(text) and not lone and " at 0x" not in text and not isinstance(key, (Value, Part))
 
 
 def _named_tensors(root: Part, everywhere: bool) -> Iterator[tuple[Names, Tensor, bool]]:
