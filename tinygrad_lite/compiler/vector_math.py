@@ -73,7 +73,7 @@ def _horner(c: Code, x: str, coefficients: list[float]) -> str:
 
 
 def _reduced(c: Code, x: str) -> tuple[str, str, str, Callable[[], str]]:
-    """x = k ln 2 + r with |r| <= ln(2)/2: r, k as a number, k as an integer, and how to find what rounding took of r."""
+    """x = k ln 2 + r with |r| <= ln(2)/2: r, k as a number, k as an integer, and how to find what r has lost."""
     shifted = c.fma(x, c.number(1.4426950408889634), c.number(_ROUND))
     k = c.sub(shifted, c.number(_ROUND))
     inner = c.fma(k, c.number(-_LN2_HI), x)
