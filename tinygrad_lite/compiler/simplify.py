@@ -138,4 +138,3 @@ class Terms:
 
 
 TABLE = frozenset(OPS)
-assert not LEAVES & TABLE
