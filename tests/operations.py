@@ -264,10 +264,10 @@ def logsumexp_value(*xs: Any) -> list[Any]:
 
 
 def shares_second(*xs: Any) -> list[Any]:
-    """What cancels in p_i (1 - p_i), which is p_i - p_i p_i."""
+    """What cancels in p_i (1 - p_i), which is p_i - p_i p_i; beside the diagonal two probabilities' errors add up."""
     _, p, _ = logsumexp_reference(*xs)
     n = range(len(xs))
-    return [p[i] * ((i == j) + p[j]) for i in n for j in n]
+    return [p[i] * (1 + p[i]) if i == j else 2 * p[i] * p[j] for i in n for j in n]
 
 
 def scores_second(*xs_k: Any) -> list[Any]:
@@ -1638,7 +1638,10 @@ SUMS = [
         ),
         reference=logsumexp_reference,
         accuracy=everywhere(2.0, 4.0, 4.0)._replace(
-            units={0: (logsumexp_value, "|max| + |out - max|"), 2: (shares_second, "p_i (1 + p_j)")},
+            units={
+                0: (logsumexp_value, "|max| + |out - max|"),
+                2: (shares_second, "p_i (1 + p_i), beside the diagonal 2 p_i p_j"),
+            },
             beyond=(SEVERAL_INFINITE,),
         ),
         dual=logsumexp_dual,
@@ -1671,7 +1674,7 @@ SUMS = [
         ),
         reference=cross_entropy_reference,
         accuracy=everywhere(2.0, 4.0, 4.0)._replace(
-            units={2: (scores_second, "p_i (1 + p_j)")},
+            units={2: (scores_second, "as of logsumexp")},
             beyond=(SEVERAL_INFINITE,),
         ),
         dual=cross_entropy_dual,

@@ -67,17 +67,17 @@ def _binary(op: Op, Value: Any, unreached: float) -> tuple[Recorder, Recorder]:
     def record(a: Any, b: Any) -> Any:
         if active or a.__class__ is not Value:
             return op(a, b)
+        x = a.data
         if b.__class__ is Value:
-            x, y = a.data, b.data
-            out = value(x, y)
-            local = constant or (da(out, x, y), db(out, x, y))
+            y = b.data
         elif b.__class__ is float or b.__class__ is int:
-            x, y = a.data, float(b)
-            b = y
-            out = value(x, y)
-            local = (da if constant else da(out, x, y), None)
+            y = b = float(b)
         else:
             return op(a, b)
+        try:
+            out = value(x, y)
+        except TypeError:  # of x.data = "1.5", which `record` refuses
+            out = None
         if out.__class__ is not float:
             return op(a, b)
         node: Any = new(Value)
@@ -86,14 +86,20 @@ def _binary(op: Op, Value: Any, unreached: float) -> tuple[Recorder, Recorder]:
         node.label = ""
         node.op = op
         node.args = (a, b)
-        node.local_grads = local
+        if y is b:  # a plain number
+            node.local_grads = (da if constant else da(out, x, y), None)
+        else:
+            node.local_grads = constant or (da(out, x, y), db(out, x, y))
         return node
 
     def reflected(b: Any, a: Any) -> Any:
         if active or b.__class__ is not Value or not (a.__class__ is float or a.__class__ is int):
             return op(a, b)
         x, y = float(a), b.data
-        out = value(x, y)
+        try:
+            out = value(x, y)
+        except TypeError:
+            out = None
         if out.__class__ is not float:
             return op(a, b)
         node: Any = new(Value)
@@ -128,8 +134,11 @@ def affine_of(Value: Any, unreached: float) -> Callable[..., list[Any]]:
                 nodes.append(dot(row, xs, start))
                 continue
             s = start.data
-            for product in map(mul, weights, data):
-                s += product
+            try:
+                for product in map(mul, weights, data):
+                    s = s + product  # not +=, which would write into a bias that is an array
+            except TypeError:
+                s = None
             if s.__class__ is not float:
                 nodes.append(dot(row, xs, start))
                 continue

@@ -178,9 +178,13 @@ def clip(x: float, low: float, high: float) -> float:
 
 
 def pick(k: float, *xs: float) -> float:
+    return xs[_place("pick", k, xs)]
+
+
+def _place(name: str, k: float, xs: tuple[float, ...]) -> int:
     if not (0.0 <= k < len(xs) and k == math.floor(k)):
-        raise ValueError(f"pick expects a whole number from 0 to {len(xs) - 1}, got {k!r}")
-    return xs[int(k)]
+        raise ValueError(f"{name} expects a whole number from 0 to {len(xs) - 1}, got {k!r}")
+    return int(k)
 
 
 def total(*xs: float) -> float:
@@ -220,7 +224,7 @@ def logsumexp(*xs: float) -> float:
 def cross_entropy(*xs_k: float) -> float:
     """logsumexp(xs) - xs[k], by differences alone: also where the scores are so large that the sum drowns in them."""
     xs = xs_k[:-1]
-    x, m = pick(xs_k[-1], *xs), maximum(*xs)
+    x, m = xs[_place("cross_entropy", xs_k[-1], xs)], maximum(*xs)
     if m - m != 0.0:
         return 0.0 if x == m and xs.count(inf) == 1 else m - x
     return _log_rest(m, xs) if x == m else (m - x) + _log_rest(m, xs)

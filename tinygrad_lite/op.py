@@ -90,8 +90,11 @@ class Op:
         if code is not None and code.co_argcount == 2 and not code.co_flags & 4:  # (out, x), and no *others
             raise TypeError(f"the partials of {name} are a tuple, one for each operand, got a function: write (f,)")
         self.name, self.symbol, self.value = name, symbol, value
-        self.partials, self.selects, self.pack = partials, selects, pack
-        self.arity = len(partials) if isinstance(partials, tuple) else -1  # -1: any number of operands
+        if not callable(partials) and not isinstance(partials, (tuple, list)):
+            raise TypeError(f"the partials of {name} are a tuple, one for each operand, got {partials!r}: write (f,)")
+        self.partials = partials if callable(partials) else tuple(partials)
+        self.selects, self.pack = selects, pack
+        self.arity = len(self.partials) if isinstance(self.partials, tuple) else -1  # -1: any number of operands
         self.home = sys._getframe(1).f_globals.get("__name__", "")  # the module where a pickle finds it again
 
     @overload
@@ -188,12 +191,14 @@ def pack_dot(ws: Iterable[Any], xs: Iterable[Any], start: Any = None) -> tuple[A
     return ws + xs if start is None else (*ws, *xs, start)
 
 
-def pack_list(name: str, least: int = 0) -> Callable[..., tuple[Any, ...]]:
+def pack_list(name: str, least: int = 0, call: str = "") -> Callable[..., tuple[Any, ...]]:
+    """One list of at least so many numbers. call: how it is written, if not name([...])."""
+
     def pack(xs: Iterable[Any]) -> tuple[Any, ...]:
         try:
             xs = tuple(xs)
         except TypeError:
-            raise TypeError(f"{name} takes one list of numbers, got {xs!r}: write {name}([...])") from None
+            raise TypeError(f"{name} takes one list of numbers, got {xs!r}: write {call or name + '([...])'}") from None
         if len(xs) < least:
             raise ValueError(f"{name} expects at least one number, got an empty list")
         return xs
@@ -217,8 +222,8 @@ def pack_slope(x: Any, slope: Any = 0.1) -> tuple[Any, ...]:
 
 
 def pack_pick(k: Any, xs: Iterable[Any]) -> tuple[Any, ...]:
-    return (k, *pack_list("pick", least=1)(xs))
+    return (k, *pack_list("pick", 1, "pick(k, [...])")(xs))
 
 
 def pack_class(xs: Iterable[Any], k: Any) -> tuple[Any, ...]:
-    return (*pack_list("cross_entropy", least=1)(xs), k)
+    return (*pack_list("cross_entropy", 1, "cross_entropy([...], k)")(xs), k)

@@ -76,6 +76,12 @@ class Protocols:
     def __pos__(self: Value) -> Value:
         return self
 
+    def __divmod__(self: Value, other: Number) -> tuple[Value, Value]:
+        return self // other, self % other
+
+    def __rdivmod__(self: Value, other: Number) -> tuple[Value, Value]:
+        return other // self, other % self
+
     def __round__(self: Value, digits: int | None = None) -> Value:
         return ops.round_(self) if digits is None else ops.round_(self * 10.0**digits) / 10.0**digits
 

@@ -276,6 +276,42 @@ def test_a_child_that_is_forked_while_a_thread_compiles_can_compile():
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
+# at x = 3, w = 1/3 this is 0 with a product that is rounded, -5.6e-17 with one that is not
+CLOSE = Value(1.0 / 3.0)
+DECIDED_BY_ROUNDING = {
+    "floor": lambda x, d: ops.floor(d),
+    "round": lambda x, d: ops.round_(d + 0.5),
+    "%": lambda x, d: d % 1.0,
+    "//": lambda x, d: d // 1.0,
+    "sign": lambda x, d: ops.sign(d),
+    "step": lambda x, d: ops.step(-d),
+    "<": lambda x, d: ops.less(d, 0.0),
+    "==": lambda x, d: ops.equal(d, 0.0),
+    "where": lambda x, d: ops.where(d, x, 2.0 * x),
+    "relu": lambda x, d: ops.relu(-d) * 1e9,
+    "abs": lambda x, d: abs(d) * 1e9,
+    "max": lambda x, d: ops.maximum(-d, 0.0) * 1e9,
+    "clip": lambda x, d: ops.clip(d, 0.0, 1.0) * 1e9,
+}
+
+
+@pytest.mark.parametrize("f", DECIDED_BY_ROUNDING.values(), ids=DECIDED_BY_ROUNDING)
+def test_a_jump_or_kink_that_a_rounding_decides_is_no_difference(f):
+    compiled = jit(lambda x: f(x, ops.dot([CLOSE], [x], -1.0)) + CLOSE)
+    assert math.isfinite(compiled.batch([3.0])[0])
+    value, gradient = compiled.value_and_grad([3.0])
+    assert math.isfinite(value) and np.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("f", DECIDED_BY_ROUNDING.values(), ids=DECIDED_BY_ROUNDING)
+def test_a_difference_beside_an_operation_that_jumps_is_seen(f):
+    def frozen(x):
+        return f(x, x + 0.25) + (1.0 if type(x) is float else 2.0) * CLOSE
+
+    with pytest.raises(ValueError, match="does something else with placeholders than with numbers"):
+        jit(frozen).batch([3.0])
+
+
 def test_batches_of_many_lengths_leave_nothing_behind():
     f = jit(lambda x: x * W[0])
     for n in range(1, 40):

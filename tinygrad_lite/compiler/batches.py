@@ -9,8 +9,9 @@ from typing import cast
 
 import numpy as np
 
-from ..engine import anomaly_active
+from ..engine import Value, anomaly_active
 from ..examples import rows
+from ..protocols import number_of
 from .trace import ARRAY, Array, Shape, Trace, flatten, kind_of
 
 
@@ -111,6 +112,17 @@ def check_preconditions(traced: Trace, batch: Batch) -> None:
                 if not holds(number):
                     raise ValueError(f"example {i}: {message(number)}")
         place.checked = seen
+
+
+def numbers_of(values: Sequence[Value]) -> Array:
+    """Their .data, as floats; TypeError for what is no number."""
+    try:
+        found: Array = np.array([v.data for v in values])
+    except ValueError:  # of a list among them
+        found = np.array([], dtype=object)
+    if found.dtype != float or found.ndim != 1:  # of x.data = np.int8(100), or "1.5"
+        found = np.array([number_of(v) for v in values])
+    return found
 
 
 def blame(function: Callable[..., object], batch: Batch, examples: Sequence[int]) -> None:

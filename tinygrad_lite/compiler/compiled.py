@@ -14,7 +14,7 @@ from ..engine import Value, anomaly_active, no_grad_active
 from ..nn.tensors import flat
 from ..op import Op, as_float
 from . import native, trust
-from .batches import Batch, batch_of, blame, check_preconditions
+from .batches import Batch, batch_of, blame, check_preconditions, numbers_of
 from .program import Program, Stats, cached_program
 from .trace import Array, Shape, Structure, Trace, Tracer, kind_of, trace
 
@@ -54,7 +54,7 @@ class Compiled:
         operands = (*traced.captured, *[x for _, x in outer])
         if not outer:
             self._compare_sums(program, traced, example)
-        found = self._run(program, traced, example, 1.0, _numbers(operands), wrt)
+        found = self._run(program, traced, example, 1.0, numbers_of(operands), wrt)
         n, m = len(traced.outputs), len(operands)
         gradients = found[n:].reshape(n, m).tolist()
         return _rebuild(traced.structure, [self._node(x, operands, g) for x, g in zip(found.tolist(), gradients)])
@@ -75,7 +75,7 @@ class Compiled:
         program = self._program(traced, batch.shapes, "each")
         rows = batch.rows(program.row)
         self._compare_values(program, traced, batch, rows)
-        found = program(rows, _first(batch.n), 1.0, _numbers(traced.captured))
+        found = program(rows, _first(batch.n), 1.0, numbers_of(traced.captured))
         if anomaly_active() and not np.isfinite(found).all():
             blame(self._function, batch, [int(np.flatnonzero(~np.isfinite(found).all(axis=0))[0])])
         return _shape_like(traced.structure, found)
@@ -103,7 +103,7 @@ class Compiled:
             raise TypeError(f"a mean needs one result per example, {self.__name__} returns {len(traced.outputs)}")
         check_preconditions(traced, batch)
         program = self._program(traced, batch.shapes, "sum")
-        numbers = _numbers(traced.captured) if parameters is None else np.ascontiguousarray(parameters, dtype=float)
+        numbers = numbers_of(traced.captured) if parameters is None else np.ascontiguousarray(parameters, dtype=float)
         if numbers.shape != (len(traced.captured),):
             raise ValueError(f"parameters has shape {numbers.shape}, expected ({len(traced.captured)},)")
         self._compare_sums(program, traced, batch)
@@ -125,7 +125,7 @@ class Compiled:
         for k in range(len(traced.outputs)) if at else ():
 
             def native(i: int, k: int = k) -> Array:
-                found: Array = program(rows, np.array([i]), 1.0, _numbers(traced.captured))[k]
+                found: Array = program(rows, np.array([i]), 1.0, numbers_of(traced.captured))[k]
                 return found
 
             trust.check_examples(self.__name__, batch.given, at, partial(self._result, k), native, [])
@@ -139,7 +139,7 @@ class Compiled:
         for k in range(n) if at else ():
 
             def native(i: int, k: int = k) -> Array:
-                found = program(rows, np.array([i]), 1.0, _numbers(traced.captured))
+                found = program(rows, np.array([i]), 1.0, numbers_of(traced.captured))
                 both: Array = np.concatenate([found[k : k + 1], found[n + k * m : n + (k + 1) * m]])
                 return both
 
@@ -243,11 +243,6 @@ def _first(n: int) -> Array:
         places = _places = np.arange(n)
     first: Array = places[:n]
     return first
-
-
-def _numbers(values: Sequence[Value]) -> Array:
-    numbers: Array = np.array([v.data for v in values])
-    return numbers
 
 
 def _not_here(*_: object) -> NoReturn:

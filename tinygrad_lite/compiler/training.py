@@ -12,7 +12,7 @@ from ..mistakes import not_a_loss
 from ..ops import Op
 from ..optim import Optimizer
 from . import native, trust
-from .batches import batch_of, blame, check_preconditions
+from .batches import batch_of, blame, check_preconditions, numbers_of
 from .computation import Computation, Update
 from .steps import AT, EPOCHS, LOSS, PLACES, RUNNING, SEEN, STEPS, STILL, StepProgram
 from .trace import Array, Number, Trace, Tracer, trace, traced_nodes
@@ -68,7 +68,7 @@ class Trainer:
     def _check(self, loss: Callable[..., object], penalty: Callable[[], object] | None) -> None:
         """ValueError where native code computes another loss, gradient or step than the engine. See trust.py."""
         program = self.program()
-        numbers = np.array([v.data for v in self.values])
+        numbers = numbers_of(self.values)
 
         def native(i: int) -> Array:
             return program(self.rows, np.array([i]), 1.0, numbers)
@@ -136,7 +136,7 @@ class Trainer:
         if _settings(opt) != self._settings:
             self._settings = _settings(opt)
             self._programs.clear()
-        self.parameters[:k] = [p.data for p in opt.params]
+        self.parameters[:k] = numbers_of(opt.params)
         for s in range(opt.state_size):
             self.state[s * self.padded : s * self.padded + k] = [state[s] for state in opt.state]
         self.made = self.steps if self.progress[STEPS] else self.made
@@ -182,7 +182,7 @@ class Trainer:
         self.rates, self.begun, self.ahead = rates, int(self.progress[STEPS]), True
         memory = scalars, lanes = program.take_memory()
         count = len(self.opt.params)
-        scalars[count : len(self.values)] = [v.data for v in self.values[count:]]
+        scalars[count : len(self.values)] = numbers_of(self.values[count:])
         status: Array = np.zeros(1, dtype=np.int64)
         losses = np.zeros(len(rates) + 1)
         sizes = np.array([self.examples.n, self.batch, len(rates)], dtype=np.int64)
