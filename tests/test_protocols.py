@@ -219,7 +219,7 @@ def test_pythons_whole_numbers_in_data_are_computed_as_floats_too(f, number):
         (1j, "one real number, got 1j"),
         ([1.0], r"one real number, got \[1.0\]"),
         (np.array([2.0]), "one real number, got array"),
-        (Value(2.0), r"the data of w is a Value, not a number: write p.data -= lr \* p.grad"),
+        (Value(2.0), r"the data of w=2 is a Value, not a number: write p.data -= lr \* p.grad"),
     ],
     ids=["str", "None", "complex", "list", "array", "Value"],
 )

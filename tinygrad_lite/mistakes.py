@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from operator import is_
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from .contents import leading_to, reached
 from .ieee import same
@@ -120,9 +120,14 @@ def note_leaf(leaf: Value) -> None:
     if not leaf.grad or getattr(leaf, "before", None) is None:
         leaf.before = leaf.grad
     if hasattr(leaf.data, "local_grads"):
-        raise TypeError(f"the data of {name_of(leaf)} is a Value, not a number: write p.data -= lr * p.grad")
+        refuse_value_as_data(leaf)
     if leaf.grad is None:
         raise TypeError(f"the grad of {name_of(leaf)} is None, not a number: write p.zero_grad()")
+
+
+def refuse_value_as_data(x: Value) -> NoReturn:
+    """TypeError of p.data = p - lr * p.grad, which makes a Value of what has to be its number."""
+    raise TypeError(f"the data of {name_of(x)} is a Value, not a number: write p.data -= lr * p.grad")
 
 
 def has_changed(node: Value) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from . import copies, modes, ops
 from .ieee import same
-from .mistakes import equation, name_of
+from .mistakes import equation, refuse_value_as_data
 from .op import as_float, is_number
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ def number_of(x: Any) -> float:
     if not hasattr(x, "local_grads"):
         return as_float(x)
     if hasattr(x.data, "local_grads"):
-        raise TypeError(f"the data of {name_of(x)} is a Value, not a number: write p.data -= lr * p.grad")
+        refuse_value_as_data(x)
     x.data = as_float(x.data)
     return cast(float, x.data)
 

@@ -70,9 +70,10 @@ def _decided_by_rounding(node: Value, errors: Mapping[Any, float]) -> bool:
     if not any(e for _, e in reach):
         return False
     if op in AT_ZERO:
-        return abs(reach[0][0]) <= reach[0][1] > 0.0
+        number, error = reach[0]
+        return bool(abs(number) <= error > 0.0)
     if op in AT_TIES:
-        return sum(abs(x - node.data) <= e + 4.0 * errors[node] for x, e in reach) > 1
+        return sum(bool(abs(x - node.data) <= e + 4.0 * errors[node]) for x, e in reach) > 1
     stair = ops.floor_div if op is ops.mod else cast(Op, op)
     return len({stair.value(*point) for point in itertools.product(*[(x - e, x + e) for x, e in reach])}) > 1
 
