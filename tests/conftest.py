@@ -2,7 +2,12 @@
 
 from random import Random
 
+import hypothesis
 import pytest
+
+# the same examples each time, however slow the machine is, and nothing is left behind
+hypothesis.settings.register_profile("tests", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile("tests")
 
 # file -> the parameter whose tests share their work, or None for the whole file
 TOGETHER = {

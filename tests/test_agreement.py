@@ -196,7 +196,7 @@ def test_the_hessian_of_every_tenth_hundred(blocks):
     tally.enough(0.7)
 
 
-@settings(derandomize=True, deadline=None, max_examples=sample(20, 100), database=None)
+@settings(max_examples=sample(20, 100))
 @given(st.randoms(use_true_random=False), st.integers(1, 4), st.integers(1, 8), st.sampled_from((0.0, 0.1, 1.0)))
 def test_any_graph(r, leaves, nodes, edges):
     recipe = Recipe(r, leaves, nodes, edges=edges)

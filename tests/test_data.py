@@ -22,7 +22,7 @@ from tinygrad_lite import data
 ROOT = Path(tinygrad_lite.__file__).parents[1]
 TWO_CLASSES = [data.moons, data.circles, data.spirals, data.xor]
 GENERATORS = [*TWO_CLASSES, data.blobs, data.linear]
-examples = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+examples = settings(max_examples=60)
 
 
 # --- shapes and targets

@@ -6,6 +6,7 @@ import importlib
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from numbers import Real
+from types import EllipsisType
 from typing import TYPE_CHECKING, Any, NoReturn, overload
 
 if TYPE_CHECKING:
@@ -90,9 +91,9 @@ class Op:
         if code is not None and code.co_argcount == 2 and not code.co_flags & 4:  # (out, x), and no *others
             raise TypeError(f"the partials of {name} are a tuple, one for each operand, got a function: write (f,)")
         self.name, self.symbol, self.value = name, symbol, value
-        if not callable(partials) and not isinstance(partials, (tuple, list)):
+        if not callable(partials) and not isinstance(partials, (tuple, list, EllipsisType)):  # ...: to do
             raise TypeError(f"the partials of {name} are a tuple, one for each operand, got {partials!r}: write (f,)")
-        self.partials = partials if callable(partials) else tuple(partials)
+        self.partials = tuple(partials) if isinstance(partials, list) else partials
         self.selects, self.pack = selects, pack
         self.arity = len(self.partials) if isinstance(self.partials, tuple) else -1  # -1: any number of operands
         self.home = sys._getframe(1).f_globals.get("__name__", "")  # the module where a pickle finds it again

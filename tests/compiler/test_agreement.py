@@ -138,7 +138,7 @@ def test_graphs_without_an_infinity_agree_by_the_quicker_gradient(b):
     tally.enough(0.9)
 
 
-@settings(derandomize=True, deadline=None, max_examples=sample(5, 40), database=None)
+@settings(max_examples=sample(5, 40))
 @given(st.randoms(use_true_random=False), st.integers(1, 3), st.integers(1, 6), st.booleans())
 def test_any_graph_agrees(r, leaves, nodes, strict):
     recipe = Recipe(r, leaves, nodes)
