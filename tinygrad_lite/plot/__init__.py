@@ -8,9 +8,10 @@ drawn. Looking changes nothing: not .data, not .grad, not the random state.
 from .canvas import BLUE, CLASSES, GREEN, GREY, LINES, ON_COLOURS, ORANGE, PURPLE
 from .curves import history
 from .layers import Watch, activations, digits, gradients
+from .network import network
 from .plane import decision_boundary, gradient_field, landscape
 
 __all__ = [
     "BLUE", "CLASSES", "GREEN", "GREY", "LINES", "ON_COLOURS", "ORANGE", "PURPLE", "Watch", "activations",
-    "decision_boundary", "digits", "gradient_field", "gradients", "history", "landscape",
+    "decision_boundary", "digits", "gradient_field", "gradients", "history", "landscape", "network",
 ]  # fmt: skip
