@@ -935,3 +935,30 @@ def test_a_network_of_infinite_or_no_weights_is_drawn():
     model = nn.Neuron(2)
     model.w[0].data, model.w[1].data = math.inf, 0.0
     assert len(edges_of(plot.network(model, [1.0, math.nan]))) == 2
+
+
+# --- what a picture may not do
+
+
+@pytest.mark.parametrize("limits", [((-2, 6), (-3, 3)), ((-2, 2), (-1, 1)), ((-1, 1), (-2, 2)), ((-2, 6), (-100, 100))])
+def test_no_arrow_of_a_field_is_cut_off_at_the_edge(limits):
+    ax = plot.gradient_field(lambda x, y: (x - 0.5) ** 2 + y * y / 9, *limits, steps=7)
+    drawn(ax)
+    (field,) = [c for c in ax.collections if isinstance(c, quiver.Quiver)]
+    box = ax.get_window_extent()
+    middle = ax.transData.transform(field.XY)
+    ahead = ax.transData.transform(field.XY + 1e-6 * np.column_stack([field.U, field.V])) - middle
+    ahead /= np.hypot(*ahead.T)[:, None]
+    half = 0.5 * np.hypot(field.U, field.V)[:, None] / field.scale * box.width
+    for end in middle + half * ahead, middle - half * ahead:
+        assert (end >= [box.x0 - 1, box.y0 - 1]).all() and (end <= [box.x1 + 1, box.y1 + 1]).all()
+
+
+@pytest.mark.parametrize("draw", [SINGLE["landscape"], SINGLE["gradient_field"]], ids=["landscape", "gradient_field"])
+def test_a_colour_bar_is_as_tall_as_its_picture(draw):
+    axes = plt.subplots(1, 3, figsize=(9, 4), layout="constrained")[1]
+    ax = draw(ax=axes[1])
+    drawn(ax)
+    (bar,) = ax.child_axes
+    assert bar.get_window_extent().height == pytest.approx(ax.get_window_extent().height)
+    assert bar.get_tightbbox().x1 < axes[2].get_tightbbox().x0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from .. import examples
 from ..engine import Value
@@ -14,6 +14,7 @@ from .canvas import CLASSES, GREY, LINES, ON_COLOURS, axes_of, gradient_of, need
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
     from numpy import ndarray
 
 T = TypeVar("T")
@@ -121,9 +122,9 @@ def gradient_field(
 ) -> Axes:
     """The gradient of f(x, y), or where descent leads, as steps x steps arrows over lines of equal f.
 
-    An arrow's colour is the length of the gradient; it is drawn as long as the logarithm of that, so that flat and
-    steep places can be seen together. Unless one range is three times the other, x and y get one scale: arrows then
-    cross the lines at right angles.
+    An arrow stands for the gradient in its middle. Its colour is the length of the gradient; it is drawn as long as
+    the logarithm of that, so that flat and steep places can be seen together. Unless one range is three times the
+    other, x and y get one scale: arrows then cross the lines at right angles.
 
     Parameters
     ----------
@@ -148,12 +149,14 @@ def gradient_field(
     some = size[size > 0.0] if size.any() else np.ones(1)
     length = np.log1p(size / np.quantile(some, 0.1)) / np.log1p(some.max() / np.quantile(some, 0.1))
     length *= (-1.0 if descent else 1.0) / np.where(size > 0.0, size, 1.0)
-    field = ax.quiver(
-        x, y, u * length, v * length, size, angles="xy", scale=steps, scale_units="width", width=0.005, zorder=3,
+    cells = steps * max(1.0, np.ptp(xlim) / np.ptp(ylim)) if ax.get_aspect() == 1.0 else 1.5 * steps
+    field = ax.quiver(  # in the middle of its cell, so that no head is cut off at the edge
+        x, y, u * length, v * length, size, angles="xy", pivot="mid", scale=cells, scale_units="width", width=0.005,
+        zorder=3,
         cmap=colors.ListedColormap(colormaps["viridis"](np.linspace(0.65, 0.0, 256))),
         norm=colors.PowerNorm(0.5, 0.0, some.max()),
     )  # fmt: skip
-    ax.figure.colorbar(field, ax=ax, label="length of the gradient", format="{x:g}")
+    _colour_bar(ax, field, label="length of the gradient", format="{x:g}")
     ax.set(xlim=xlim, ylim=ylim, xlabel="$x$", ylabel="$y$")
     return ax
 
@@ -234,13 +237,19 @@ def _heights(ax: Axes | None, grids: Sequence[ndarray], rows: Points, label: str
     if label:
         norm = colors.BoundaryNorm(levels, 256, extend=extend)
         filled = ax.contourf(*grids, z, levels, cmap="viridis", norm=norm, extend=extend)
-        ax.figure.colorbar(filled, ax=ax, label=label, ticks=levels, format=form)
+        _colour_bar(ax, filled, label=label, ticks=levels, format=form)
     inside = [level for level in levels if z.min() < level < z.max()]
     if inside:  # matplotlib warns where there is no line to draw
         ax.contour(*grids, z, inside, colors="white" if label else GREY, linewidths=0.8, linestyles="solid", alpha=0.8)
     if 1 / 3 < np.ptp(grids[0]) / np.ptp(grids[1]) < 3:
         ax.set_aspect("equal")  # gradients are at right angles to the lines
     return ax
+
+
+def _colour_bar(ax: Axes, colours: ScalarMappable, **options: Any) -> None:
+    """A bar beside the Axes and as tall as they are, whatever their aspect makes of them."""
+    bar = ax.inset_axes((1.04, 0.0, 0.05, 1.0))
+    ax.figure.colorbar(colours, cax=bar, **options)
 
 
 def _levels(low: float, high: float) -> tuple[Sequence[float], Literal["min", "neither"], str | None]:
