@@ -1,11 +1,14 @@
 """The command line, as a newcomer would type it."""
 
+import importlib.util
 import re
 import subprocess
 import sys
+import textwrap
 
 import pytest
 
+import tinygrad_lite
 from tinygrad_lite import load, nn
 from tinygrad_lite.__main__ import main
 
@@ -25,7 +28,7 @@ def test_demo_moons_trains_and_writes_pictures_and_a_model_that_loads(tmp_path, 
     assert "loss=" in out.err
     assert "accuracy=" in out.err
     files = {p.name for p in (tmp_path / "new" / "out").iterdir()}
-    assert files == {"decision_boundary.png", "loss.png", "model.safetensors", "neuron.svg"}
+    assert files == {"decision_boundary.png", "loss.png", "model.safetensors", "network.png"}
     assert (tmp_path / "new/out/loss.png").read_bytes().startswith(PNG)
     load(nn.MLP(2, [16, 16, 1]), tmp_path / "new/out/model.safetensors")
 
@@ -35,7 +38,8 @@ def test_demo_digits_writes_the_misread_ones(tmp_path, capsys):
     assert main(["demo", "digits", "--epochs", "1", "--out", str(tmp_path)]) == 0
     accuracy = float(re.search(r"held-out accuracy (\d+\.\d)%", capsys.readouterr().out)[1])
     assert accuracy > 85
-    assert {p.name for p in tmp_path.iterdir()} == {"loss.png", "misread.png", "model.safetensors", "neuron.svg"}
+    pictures = {"confusion.png", "loss.png", "misread.png", "network.png"}
+    assert {p.name for p in tmp_path.iterdir()} == pictures | {"model.safetensors"}
 
 
 @pytest.mark.long
@@ -51,7 +55,8 @@ def test_the_same_seed_gives_the_same_model(tmp_path):
     ("arguments", "message"),
     [
         (["demo", "cats"], "invalid choice: 'cats'"),
-        (["demo"], "required: what"),
+        (["demo"], "required: digits|moons"),
+        (["demo", "moons", "--out", ""], "expected the name of a folder, got an empty text"),
         ([], "required: demo"),
         (["demo", "moons", "--epochs", "0"], "expected a whole number of at least 1, got '0'"),
         (["demo", "moons", "--epochs", "many"], "expected a whole number of at least 1, got 'many'"),
@@ -77,7 +82,53 @@ def test_a_folder_that_cannot_be_written_is_one_line_and_exit_2(tmp_path, capsys
 
 def test_a_learning_rate_that_is_too_high_is_one_line_and_exit_1(tmp_path, capsys):
     assert main(["demo", "moons", "--lr", "1e200", "--epochs", "5", "--out", str(tmp_path)]) == 1
-    assert "training failed" in capsys.readouterr().err.splitlines()[-1]
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "training failed" in last and "The learning rate 1e+200 is too large: try --lr 0.4" in last
+    assert "anomaly" not in last
+
+
+@pytest.mark.parametrize(
+    ("what", "lr", "said"),
+    [
+        ("digits", "50", "It has learned nothing: guessing gives 10%. The learning rate 50 is too large: try --lr 0.2"),
+        ("digits", "1e9", "is more than guessing has (2.3). The learning rate 1e+09 is too large"),
+        (
+            "moons",
+            "1e-9",
+            "It has learned nothing: guessing gives 50%. The learning rate 1e-09 is too small: try --lr 0.4",
+        ),
+    ],
+)
+def test_a_training_that_learns_nothing_says_so(what, lr, said, tmp_path, capsys):
+    assert main(["demo", what, "--lr", lr, "--epochs", "1", "--out", str(tmp_path)]) == 0
+    assert said in capsys.readouterr().out
+
+
+@pytest.mark.long
+def test_a_demo_that_learns_complains_of_nothing_and_says_how_to_go_on(tmp_path, capsys):
+    assert main(["demo", "moons", "--out", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "guessing" not in out
+    program = out[out.index("  from tinygrad_lite") : out.index("The notebooks")]
+    names = {}
+    exec(textwrap.dedent(program), names)
+    assert names["model"].layers[0].neurons[0].w[0].data != 0.0
+
+
+def test_without_matplotlib_the_message_names_the_extra_and_no_folder_is_left(tmp_path, capsys, monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "matplotlib" else found(name))
+    assert main(["demo", "moons", "--out", str(tmp_path / "new")]) == 1
+    assert capsys.readouterr().err == (
+        "tinygrad_lite demo: the demo needs matplotlib: pip install 'tinygrad_lite[demo]'\n"
+    )
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_version_is_told(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0 and capsys.readouterr().out == f"tinygrad_lite {tinygrad_lite.__version__}\n"
 
 
 def test_help_is_for_a_newcomer():

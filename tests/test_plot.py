@@ -18,6 +18,8 @@ matplotlib.use("Agg")
 import numpy as np
 from matplotlib import colors, contour, image, quiver
 from matplotlib import pyplot as plt
+from matplotlib.collections import LineCollection
+from matplotlib.patches import Circle
 
 from tinygrad_lite import plot
 
@@ -71,6 +73,8 @@ SINGLE = {
     "three classes": lambda **ax: plot.decision_boundary(network(nouts=[3]), POINTS, THREE, steps=9, **ax),
     "landscape": lambda **ax: a_landscape(path={"SGD": [(0, 0), (1, 1)], "Adam": [(0, 0), (0, 1)]}, steps=9, **ax),
     "gradient_field": lambda **ax: plot.gradient_field(lambda x, y: x * y, steps=5, **ax),
+    "network": lambda **ax: plot.network(network(), [0.5, -1.0], **ax),
+    "network of an image": lambda **ax: plot.network(nn.MLP(64, [30, 10], seed=0), [0.5] * 64, **ax),
 }
 SEVERAL = {
     "activations": lambda **ax: plot.activations(watched(), **ax),
@@ -167,8 +171,16 @@ STYLES = {
 }
 
 
-@every_plot
+def behind(text, ax):
+    """The colour of the circle that a text stands in."""
+    for circle in circles_of(ax):
+        if tuple(circle.center) == text.get_position():
+            return circle.get_facecolor()
+    return None
+
+
 @pytest.mark.parametrize("style", STYLES.values(), ids=STYLES)
+@every_plot
 def test_all_text_can_be_read_whatever_is_behind_the_picture(draw, style):
     with plt.rc_context(style):
         figure = drawn(draw())
@@ -181,7 +193,7 @@ def test_all_text_can_be_read_whatever_is_behind_the_picture(draw, style):
                 texts += [ax.xaxis.label, ax.yaxis.label, *ax.get_xticklabels(), *ax.get_yticklabels()]
             for text in texts:
                 if text.get_text():
-                    assert contrast(text.get_color(), around) > 4.5, text
+                    assert contrast(text.get_color(), behind(text, ax) or around) > 4.5, text
             if ax.get_legend():
                 for text in ax.get_legend().get_texts():
                     assert contrast(text.get_color(), ax.get_legend().get_frame().get_facecolor()) > 4.5
@@ -822,3 +834,131 @@ def test_the_older_name_of_digits_axes_still_works():
     assert plot.digits([[0.0] * 64], ["0"], axes=axes) is axes
     assert plot.digits([[0.0] * 64], ["0"], axes) is axes
     assert plot.digits([], []).shape == (1, 8)
+
+
+# --- network
+
+
+def edges_of(ax):
+    """What LineCollections draw: (from, to, colour, width)."""
+    (lines,) = [c for c in ax.collections if isinstance(c, LineCollection)]
+    return [
+        (tuple(a), tuple(b), tuple(colour), width)
+        for (a, b), colour, width in zip(lines.get_segments(), lines.get_colors(), lines.get_linewidths())
+    ]
+
+
+def circles_of(ax):
+    return [patch for patch in ax.patches if isinstance(patch, Circle)]
+
+
+def words_of(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+def test_an_edge_is_coloured_by_its_sign_and_the_largest_is_the_widest():
+    layer = nn.Layer(3, 1, activation="linear")
+    for w, number in zip(layer.neurons[0].w, (0.5, -2.0, 1.0)):
+        w.data = number
+    edges = {start: (colour[:3], width) for start, _, colour, width in edges_of(plot.network(layer))}
+    top, middle, bottom = (edges[at] for at in sorted(edges, key=lambda at: -at[1]))
+    assert top[0] == bottom[0] == colors.to_rgb(plot.ORANGE) and middle[0] == colors.to_rgb(plot.BLUE)
+    assert top[1] < bottom[1] < middle[1]
+
+
+def test_with_x_every_unit_shows_what_it_gives():
+    model = network(nouts=(3, 1))
+    x = [0.5, -1.0]
+    hidden = [v.data for v in model.layers[0](x)]
+    words = words_of(plot.network(model, x))
+    for number in [*x, *hidden, model(x).data]:
+        assert f"{number:.2g}" in words
+    assert "0.5" not in words_of(plot.network(model))
+
+
+def test_gradients_are_drawn_after_a_backward_pass_and_asked_for_before_one():
+    model = nn.Neuron(2, activation="linear", seed=0)
+    with pytest.raises(ValueError, match=r"every gradient is 0: call loss.backward\(\) first"):
+        plot.network(model, edges="gradient")
+    model([3.0, -1.0]).backward()
+    edges = {start: colour[:3] for start, _, colour, _ in edges_of(plot.network(model, edges="gradient"))}
+    upper, lower = sorted(edges, key=lambda at: -at[1])
+    assert edges[upper] == colors.to_rgb(plot.ORANGE) and edges[lower] == colors.to_rgb(plot.BLUE)
+    assert [w.grad for w in model.w] == [3.0, -1.0]
+
+
+def test_of_large_layers_the_first_and_last_are_drawn_and_the_rest_is_counted():
+    ax = plot.network(nn.MLP(3, [300, 16, 2], seed=0))
+    assert {"290 more", "6 more", "300 relu", "3 inputs"} <= set(words_of(ax))
+    assert len(circles_of(ax)) == 3 + 10 + 10 + 2
+    assert sum(len(c.get_segments()) for c in ax.collections) == 3 * 10 + 10 * 10 + 10 * 2
+    assert len(circles_of(plot.network(nn.MLP(3, [300, 16, 2], seed=0), units=16))) == 3 + 16 + 16 + 2
+
+
+@pytest.mark.parametrize("side", [8, 28])
+def test_weights_on_an_image_are_drawn_as_images(side):
+    model = nn.MLP(side * side, [12, 10], seed=0)
+    pixels = [i / side**2 for i in range(side * side)]
+    ax = plot.network(model, pixels)
+    tiles = [picture.get_array() for picture in ax.images]
+    assert len(tiles) == 11
+    weights = [np.reshape([w.data for w in neuron.w], (side, side)) for neuron in model.layers[0].neurons]
+    drawn_weights = [w for w in weights if any(np.array_equal(tile, w) for tile in tiles)]
+    assert len(drawn_weights) == 10 and any(np.array_equal(tile, np.reshape(pixels, (side, side))) for tile in tiles)
+    assert f"{side} x {side} inputs" in words_of(ax)
+    assert not plot.network(nn.MLP(16, [2], seed=0), tiles=False).images
+
+
+class Stacked(nn.Module):
+    def __init__(self, first, second):
+        self.first, self.second = first, second
+
+    def __call__(self, x):
+        return self.second(self.first(x))
+
+
+def test_a_module_of_layers_is_drawn_and_what_is_none_is_refused():
+    assert len(circles_of(plot.network(Stacked(nn.Layer(2, 3), nn.Layer(3, 1))))) == 6
+    with pytest.raises(ValueError, match="one of 3 outputs is followed by one that reads 2"):
+        plot.network(Stacked(nn.Layer(2, 3), nn.Layer(2, 1)))
+    with pytest.raises(TypeError, match=r"network draws an nn.MLP, .* got Value\(1"):
+        plot.network(Value(1.0))
+    with pytest.raises(ValueError, match=r'edges is "weight" or "gradient", got "bias"|got \'bias\''):
+        plot.network(network(), edges="bias")
+    with pytest.raises(ValueError, match="tiles are of inputs that make a square"):
+        plot.network(network(), tiles=True)
+    with pytest.raises(ValueError, match="2"):
+        plot.network(network(), [1.0, 2.0, 3.0])
+
+
+def test_a_network_of_infinite_or_no_weights_is_drawn():
+    model = nn.Neuron(2)
+    model.w[0].data, model.w[1].data = math.inf, 0.0
+    assert len(edges_of(plot.network(model, [1.0, math.nan]))) == 2
+
+
+# --- what a picture may not do
+
+
+@pytest.mark.parametrize("limits", [((-2, 6), (-3, 3)), ((-2, 2), (-1, 1)), ((-1, 1), (-2, 2)), ((-2, 6), (-100, 100))])
+def test_no_arrow_of_a_field_is_cut_off_at_the_edge(limits):
+    ax = plot.gradient_field(lambda x, y: (x - 0.5) ** 2 + y * y / 9, *limits, steps=7)
+    drawn(ax)
+    (field,) = [c for c in ax.collections if isinstance(c, quiver.Quiver)]
+    box = ax.get_window_extent()
+    middle = ax.transData.transform(field.XY)
+    ahead = ax.transData.transform(field.XY + 1e-6 * np.column_stack([field.U, field.V])) - middle
+    ahead /= np.hypot(*ahead.T)[:, None]
+    half = 0.5 * np.hypot(field.U, field.V)[:, None] / field.scale * box.width
+    for end in middle + half * ahead, middle - half * ahead:
+        assert (end >= [box.x0 - 1, box.y0 - 1]).all() and (end <= [box.x1 + 1, box.y1 + 1]).all()
+
+
+@pytest.mark.parametrize("draw", [SINGLE["landscape"], SINGLE["gradient_field"]], ids=["landscape", "gradient_field"])
+def test_a_colour_bar_is_as_tall_as_its_picture(draw):
+    axes = plt.subplots(1, 3, figsize=(9, 4), layout="constrained")[1]
+    ax = draw(ax=axes[1])
+    drawn(ax)
+    (bar,) = ax.child_axes
+    assert bar.get_window_extent().height == pytest.approx(ax.get_window_extent().height)
+    assert bar.get_tightbbox().x1 < axes[2].get_tightbbox().x0
