@@ -85,8 +85,8 @@ def _bounds(order: Sequence[Value]) -> tuple[dict[Any, float], dict[Value, float
         error = EPS * abs(node.data) if node.args else 0.0
         carried = 0.0
         for x, dx in zip(node.args, node.local_grads):
-            if dx:  # 0 x infinity would make the bound nan
-                error += abs(dx) * (errors[x] + EPS * abs(x.data))
+            if dx is not None:
+                error += abs(dx) * (errors[x] + EPS * abs(x.data)) if dx else 0.0  # 0 x infinity would be nan
                 carried += errors[x]
         errors[node] = error + carried * carried  # second order: (a - b)^2 where a is b
     weights = {order[-1]: 1.0}
