@@ -41,11 +41,15 @@ class Trainer:
     ) -> None:
         self.examples = batch_of([X, y])
         self.loss, self.opt, self.batch, self.tol = loss, opt, batch, tol
-        self.traced = trace(loss, self.examples.shapes)
+        self.traced = trace(loss, self.examples.shapes, opt.params)
+        if not self.traced.captured:  # is it a number, or a Value that no parameter takes part in?
+            result = loss(*self.examples.example(0))
+            if not isinstance(result, Value):
+                raise TypeError(f"loss(x, y) must return one Value, got {not_a_loss(result)}")
         if isinstance(self.traced.structure, list):
             raise TypeError(f"loss(x, y) must return one Value, got {not_a_loss(self.traced.structure)}")
         check_preconditions(self.traced, self.examples)
-        self.penalty = trace(penalty, []) if penalty is not None else None
+        self.penalty = trace(penalty, [], opt.params) if penalty is not None else None
         self._order_places()
         self._programs: dict[bool, StepProgram] = {}
         self._settings = _settings(opt)
