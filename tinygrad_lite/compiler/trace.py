@@ -299,6 +299,9 @@ def trace(function: Callable[..., object], shapes: Sequence[Shape], parameters: 
     return _replace_captured(inputs, outputs, structure, outside)
 
 
+_ROWS = os.path.join(os.path.dirname(__file__), "arrays.py")  # whose errors belong to the line that uses an array
+
+
 def called(function: Callable[..., object], arguments: Sequence[object]) -> object:
     """The function of these placeholders. TypeError where it asks them for what they do not have yet, also where it
     catches that error itself; where a line of the user's fails in another way, TypeError that names the line."""
@@ -306,7 +309,8 @@ def called(function: Callable[..., object], arguments: Sequence[object]) -> obje
     try:
         found = function(*arguments)
     except Exception as error:
-        *_, (innermost, line) = traceback.walk_tb(error.__traceback__)
+        frames = traceback.walk_tb(error.__traceback__)
+        *_, (innermost, line) = [place for place in frames if place[0].f_code.co_filename != _ROWS]
         if error is _budget.refused or in_package(innermost):
             raise
         raise TypeError(

@@ -14,7 +14,7 @@ from ..optim import Optimizer
 from . import native, trust
 from .batches import batch_of, blame, check_preconditions, numbers_of
 from .computation import Computation, Update
-from .steps import AT, EPOCHS, LOSS, PLACES, RUNNING, SEEN, STEPS, STILL, StepProgram
+from .steps import AT, EPOCHS, FACTOR, LOSS, PLACES, RUNNING, SEEN, STEPS, STILL, StepProgram
 from .trace import Array, Number, Trace, Tracer, trace, traced_nodes
 
 __all__ = ["RUNNING", "STILL", "Trainer"]
@@ -37,10 +37,11 @@ class Trainer:
         seed: int,
         penalty: Callable[[], object] | None,
         tol: float | None,
+        clip: float | None = None,
         check: bool = True,
     ) -> None:
         self.examples = batch_of([X, y])
-        self.loss, self.opt, self.batch, self.tol = loss, opt, batch, tol
+        self.loss, self.opt, self.batch, self.tol, self.clip = loss, opt, batch, tol, clip
         self.traced = trace(loss, self.examples.shapes, opt.params)
         if not self.traced.captured:  # is it a number, or a Value that no parameter takes part in?
             result = loss(*self.examples.example(0))
@@ -130,7 +131,9 @@ class Trainer:
             penalty = None if self.penalty is None else _on_places(self.penalty, self.joined)
             with native.no_collector():
                 step = Computation(self.traced, "sum", False, self.exact, self.places, penalty)
-                made = StepProgram(step, Update(self.opt), len(self.opt.params), self.tol is not None)
+                made = StepProgram(
+                    step, Update(self.opt), len(self.opt.params), self.tol is not None, self.clip is not None
+                )
             self._programs[self.exact] = made
         return self._programs[self.exact]
 
@@ -190,14 +193,14 @@ class Trainer:
         status: Array = np.zeros(1, dtype=np.int64)
         losses = np.zeros(len(rates) + 1)
         sizes = np.array([self.examples.n, self.batch, len(rates)], dtype=np.int64)
-        numbers = np.array([-1.0 if self.tol is None else self.tol, float(self.start_steps)])
+        numbers = np.array([-1.0 if self.tol is None else self.tol, self.start_steps, self.clip or 0.0], dtype=float)
         self.progress[EPOCHS] = 0.0
         arrays = [
             scalars, lanes, self.rows, self.order, self.random, self.parameters, self.state, self.news,
             rates, losses, self.progress, sizes, numbers, status,
         ]  # fmt: skip
         program.train(*[a.ctypes.data for a in arrays])
-        self.gradients = scalars[program.slots[1 : 1 + count]]
+        self.gradients = scalars[program.slots[1 : 1 + count]] * (1.0 if self.clip is None else self.progress[FACTOR])
         self.last_loss = float(scalars[program.slots[0]])
         program.give_back(memory)
         return int(status[0]), losses[: int(self.progress[EPOCHS])].tolist()
