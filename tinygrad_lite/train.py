@@ -64,15 +64,16 @@ def fit(
     loss : function (x, y) of one example that returns one Value; a step uses the mean over a batch.
     opt : optimiser of the parameters to train.
     X, y : examples and their targets, as many of both, paired by position: lists, arrays, pandas or polars tables and
-        columns, tensors. Lists stay lists; a row of anything else is an array of float64, and a target a float.
+        columns, tensors. Lists stay lists; a row of anything else is an array of float64, read-only, and a target a
+        float.
     epochs : how often each example is shown.
     batch_size : examples per step. None takes all at once; else they are shuffled every epoch, from `seed`.
     seed : of the shuffles. Which of them is due follows from the steps that the optimiser has made, opt.t (saved in its
         state_dict): k calls of one epoch are one call of k epochs, and a new optimiser begins with the first again.
     compiled : True runs whole epochs in native code, which needs the extra `jit`. None does so where that is
         installed and the loss can be compiled; else the engine computes every scalar itself (RuntimeWarning that says
-        why). Compiled, loss and penalty are recorded once: a Python number that they read stays what it was at the
-        start, and one that a callback is to change has to be a Value.
+        why). Compiled, loss and penalty are recorded once, and again where a callback has changed a plain number that
+        they close over, name as a global, or find in a list, dict or attribute there.
     schedule : function of the steps made, the learning rate in place of opt.lr.
     penalty : function that returns a Value to add once a batch, such as lambda: nn.l2(ps, 1e-4).
     clip_grad_norm : how long the gradient of a step may be; a longer one is scaled down, see `optim.clip_grad_norm`.
