@@ -65,14 +65,15 @@ class Trainer:
         self.gradients: Array | None = None
         self.progress = np.zeros(PLACES)
         self.ahead = False  # have steps been made that the Values do not show yet?
+        self._read: list[object] | None = None
         self.pull()
         if check:
             self._check()
+        self._read = numbers_read([loss, penalty])
 
     def _record(self) -> None:
         """Traces loss and penalty, with the numbers that they read now."""
         loss, opt, penalty = self.loss, self.opt, self.penalty_function
-        self._read = numbers_read([loss, penalty])
         self.traced = trace(loss, self.examples.shapes, opt.params)
         if not self.traced.captured:  # is it a number, or a Value that no parameter takes part in?
             result = loss(*self.examples.example(0))
@@ -82,6 +83,8 @@ class Trainer:
             raise TypeError(f"loss(x, y) must return one Value, got {not_a_loss(self.traced.structure)}")
         check_preconditions(self.traced, self.examples)
         self.penalty = trace(penalty, [], opt.params) if penalty is not None else None
+        if self.penalty is not None and isinstance(self.penalty.structure, list):
+            raise TypeError("penalty() must return one Value, such as nn.l2(model.parameters(), 1e-4), got a list")
         self._order_places()
 
     def _records_anew(self) -> bool:
@@ -154,9 +157,13 @@ class Trainer:
             penalty = None if self.penalty is None else _on_places(self.penalty, self.joined)
             with native.no_collector():
                 step = Computation(self.traced, "sum", False, self.exact, self.places, penalty)
-                made = StepProgram(
-                    step, Update(self.opt), len(self.opt.params), self.tol is not None, self.clip is not None
-                )
+                update = Update(self.opt)
+                if _settings(self.opt) != self._settings:
+                    raise ValueError(
+                        f"{type(self.opt).__name__}.update changes attributes of its own, which a step in native code "
+                        "does not: keep what changes in its state (state_size)"
+                    )
+                made = StepProgram(step, update, len(self.opt.params), self.tol is not None, self.clip is not None)
             self._programs[self.exact] = made
         return self._programs[self.exact]
 
@@ -164,7 +171,8 @@ class Trainer:
         """Reads parameters and optimiser state from their Values; what a callback set in the optimiser is compiled, and
         a number that the loss reads."""
         opt, k = self.opt, len(self.opt.params)
-        anew = numbers_read([self.loss, self.penalty_function]) != self._read and self._records_anew()
+        read = None if self._read is None else numbers_read([self.loss, self.penalty_function])
+        anew = read != self._read and self._records_anew()
         if anew or _settings(opt) != self._settings:
             self._settings = _settings(opt)
             self._programs.clear()
@@ -176,6 +184,8 @@ class Trainer:
         self.progress[STEPS] = 0.0
         if anew and self.check:
             self._check()
+        if read != self._read:
+            self._read = numbers_read([self.loss, self.penalty_function])
 
     def push(self) -> None:
         """Writes them back, as they are after the last whole step, once: what a callback changes stays."""
