@@ -71,6 +71,7 @@ COMPILE = {
     "append, hstack, concatenate, stack": lambda x: (
         total(np.append(x, 1.0)) + total(np.hstack([x, [1.0]])) + np.stack([x, np.concatenate([x])])[1, 0]
     ),
+    "a comparison of what was joined": lambda x: total(np.where(np.concatenate([x, [1.5]]) > 1, 2.0, 3.0)),
     "cumsum, diff, roll, flip": lambda x: x.cumsum()[-1] + np.diff(x)[0] + np.roll(x, 1)[0] * np.flip(x)[0],
     "copy, array": lambda x: total(x.copy()) + total(np.array(x) * 2),
     "a changed copy": lambda x: (lambda y: (operator.setitem(y, 0, 2.0), total(y))[1])(x.copy()),

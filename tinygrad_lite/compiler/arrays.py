@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,24 +32,30 @@ class Row(np.ndarray):
 
     __array_priority__ = 1.0
 
-    def __getitem__(self, key: Any) -> object:  # type: ignore[override]
-        return _as_row(super().__getitem__(key))
+    def __getitem__(self, key: object) -> object:  # type: ignore[override]
+        return _as_row(_plain(self)[key])
 
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: object, **options: Any) -> object:
+    def __array_ufunc__(
+        self, ufunc: np.ufunc, method: str, *inputs: object, out: tuple[object, ...] = (), **options: object
+    ) -> object:
         for x in inputs:
             if isinstance(x, Value) and not is_number(x):  # an array of numbers takes no Value: the engine's answer
                 numbers = [np.zeros(y.shape) if isinstance(y, Row) else y for y in inputs]
                 return x.__array_ufunc__(ufunc, method, *numbers, **options)
-        if "out" in options:
-            options["out"] = tuple(map(_plain, options["out"]))
+        if out:
+            options["out"] = tuple(map(_plain, out))
         with _told(ufunc):
             return _as_row(getattr(_ELEMENTWISE.get(ufunc, ufunc), method)(*map(_plain, inputs), **options))
 
-    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> object:
+    def __array_function__(
+        self, function: Callable[..., object], types: Iterable[type], args: Iterable[object],
+        kwargs: Mapping[str, object],
+    ) -> object:  # fmt: skip
+        args = tuple(args)
         if function is np.where and len(args) == 3:
             return _as_row(_where(*map(_plain, args)))
         with _told(function):
-            return super().__array_function__(function, types, args, kwargs)
+            return _as_row(super().__array_function__(function, types, args, kwargs))
 
     def clip(  # type: ignore[override]
         self, min: object = None, max: object = None, out: None = None, **options: object
@@ -61,8 +67,8 @@ class Row(np.ndarray):
         scale = 10.0**decimals
         return np.rint(self * scale) / scale if decimals else np.rint(self)
 
-    def astype(self, dtype: Any, *args: Any, **options: Any) -> object:  # type: ignore[override]
-        return self.copy() if np.dtype(dtype) == np.float64 else super().astype(dtype, *args, **options)
+    def astype(self, dtype: object, **options: object) -> object:  # type: ignore[override]
+        return self.copy() if np.dtype(dtype) == np.float64 else _plain(self).astype(dtype, **options)
 
 
 def row_of(array: Array) -> Array:
@@ -72,7 +78,7 @@ def row_of(array: Array) -> Array:
 
 
 @contextmanager
-def _told(function: Any) -> Iterator[None]:
+def _told(function: np.ufunc | Callable[..., object]) -> Iterator[None]:
     """NumPy's own words for an operation that objects do not have, in ours."""
     try:
         yield
@@ -84,7 +90,7 @@ def _told(function: Any) -> Iterator[None]:
         ) from None
 
 
-def _plain(x: object) -> object:
+def _plain(x: object) -> Any:
     return x.view(np.ndarray) if isinstance(x, Row) else x
 
 
