@@ -108,6 +108,7 @@ TAKEN = {
     "deque": (deque(POINTS), deque(SIDES)),
     "UserList": (UserList(map(UserList, POINTS)), UserList(SIDES)),
     "array.array": ([array("d", x) for x in POINTS], array("d", SIDES)),
+    "memoryview": (memoryview(np.array(POINTS)), memoryview(array("d", SIDES))),
     "a data set": (Dataset(POINTS), Dataset(SIDES)),
     "fractions and decimals": ([list(map(fractions.Fraction, x)) for x in POINTS], list(map(decimal.Decimal, SIDES))),
     "NumPy's numbers in lists": ([list(map(np.int8, x)) for x in POINTS], list(map(np.float16, SIDES))),

@@ -102,7 +102,7 @@ def unchanged(X: Any, kept: Any) -> bool:
 def is_array(X: object) -> bool:
     """Does X come as a whole of numbers, as arrays, tables and tensors do?"""
     kinds = ("__array__", "__dataframe__", "__array_interface__")
-    return not isinstance(X, type) and any(hasattr(X, kind) for kind in kinds)
+    return isinstance(X, memoryview) or (not isinstance(X, type) and any(hasattr(X, kind) for kind in kinds))
 
 
 def _by_position(X: Any, name: str) -> Sequence[Any]:
