@@ -656,36 +656,50 @@ def test_what_a_callback_sets_in_the_optimiser_counts_in_both_engines(make, chan
 # --- long gradients
 
 
-def test_fit_clips_as_one_would_by_hand():
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("longest", [0.0, 0.25, 1e9])
+def test_fit_clips_as_one_would_by_hand(compiled, longest):
+    if compiled:
+        pytest.importorskip("llvmlite")
     params, loss = small()
     by_hand, opt = [], optim.SGD(params, 0.3, momentum=0.9)
     for _ in range(3):
         opt.zero_grad()
         objective = mean([loss(x, y) for x, y in zip(X, Y)])
         objective.backward()
-        assert optim.clip_grad_norm(params, 0.25) > 0.25
+        assert optim.clip_grad_norm(params, longest) > 0.25
         opt.step()
         by_hand.append(objective.data)
-    expected = numbers(params)
-    for compiled in False, None:
-        params, loss = small()
-        options = {"clip_grad_norm": np.float32(0.25), "compiled": compiled, "epochs": 3, "progress": False}
-        opt = optim.SGD(params, 0.3, momentum=0.9)
-        if compiled is None and importlib.util.find_spec("llvmlite"):
-            with pytest.warns(RuntimeWarning, match="without the compiler: clip_grad_norm is not in native code yet"):
-                history = fit(loss, opt, X, Y, **options)
-        else:
-            history = fit(loss, opt, X, Y, **options)
-        assert (history.loss, numbers(params)) == (by_hand, expected)
+    expected, gradients = numbers(params), [p.grad for p in params]
+    params, loss = small()
+    opt = optim.SGD(params, 0.3, momentum=0.9)
+    history = fit(
+        loss, opt, X, Y, clip_grad_norm=np.float64(longest), compiled=compiled, epochs=3, progress=False
+    )  # fmt: skip
+    tolerance = {"rel": 1e-12, "abs": 1e-15} if compiled else {"rel": 0.0, "abs": 0.0}
+    assert history.loss == pytest.approx(by_hand, **tolerance)
+    assert numbers(params) == pytest.approx(expected, **tolerance)
+    assert [p.grad for p in params] == pytest.approx(gradients, **tolerance)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize(("scale", "moved"), [(1e200, (0.6, 0.8)), (0.0, (0.0, 0.0))])
+def test_a_gradient_whose_squares_overflow_is_clipped_and_one_of_zero_stays(compiled, scale, moved):
+    """Two parameters with one gradient, and gradients that are constants: a program keeps each of them once."""
+    if compiled:
+        pytest.importorskip("llvmlite")
+    a, b, c, d = (Value(0.0) for _ in range(4))
+    options = {"epochs": 1, "progress": False, "compiled": compiled, "clip_grad_norm": 1.0}
+    fit(lambda x, y: -scale * (3.0 * a + 4.0 * b) * x, optim.SGD([a, b], 1.0), [1.0], [0.0], **options)
+    assert (a.data, b.data) == pytest.approx(moved, rel=1e-12)
+    fit(lambda x, y: -(c + d) * x, optim.SGD([c, d], 1.0), [1.0], [0.0], **options)
+    assert (c.data, d.data) == pytest.approx((0.5**0.5, 0.5**0.5), rel=1e-5)
 
 
 def test_clipping_is_refused_where_it_cannot_be_done():
     params, loss = small()
     with pytest.raises(ValueError, match="clip_grad_norm must be a finite number of at least 0, got -1"):
         fit(loss, optim.SGD(params, 0.3), X, Y, epochs=1, clip_grad_norm=-1, progress=False)
-    pytest.importorskip("llvmlite")
-    with pytest.raises(NotImplementedError, match="clip_grad_norm is not in native code yet: leave compiled=True out"):
-        fit(loss, optim.SGD(params, 0.3), X, Y, epochs=1, clip_grad_norm=1, compiled=True, progress=False)
 
 
 # --- numbers of NumPy

@@ -39,7 +39,7 @@ def rows(X: Any, name: str = "X", other: bool = False) -> Sequence[Row]:
     ([[1, 2.0], [3, 4]], [1, 2])
     """
     if is_array(X):
-        array = _array(X, name)
+        array = _read_only(_array(X, name))
         if not array.ndim:
             raise ValueError(f"{name} is one number, expected examples: a list or an array of them")
         return cast(Sequence[Row], array)
@@ -102,7 +102,7 @@ def unchanged(X: Any, kept: Any) -> bool:
 def is_array(X: object) -> bool:
     """Does X come as a whole of numbers, as arrays, tables and tensors do?"""
     kinds = ("__array__", "__dataframe__", "__array_interface__")
-    return not isinstance(X, type) and any(hasattr(X, kind) for kind in kinds)
+    return isinstance(X, memoryview) or (not isinstance(X, type) and any(hasattr(X, kind) for kind in kinds))
 
 
 def _by_position(X: Any, name: str) -> Sequence[Any]:
@@ -110,11 +110,11 @@ def _by_position(X: Any, name: str) -> Sequence[Any]:
     if isinstance(X, (list, tuple)):
         return X
     if hasattr(X, "toarray"):
-        raise TypeError(f"{name} is a {type(X).__name__}, a sparse array: write {name}.toarray()")
+        raise TypeError(f"{name} is a {type(X).__name__}, a sparse array: write .toarray()")
     if hasattr(X, "collect") and hasattr(X, "explain"):
-        raise TypeError(f"{name} is a {type(X).__name__}, which holds no rows yet: write {name}.collect()")
+        raise TypeError(f"{name} is a {type(X).__name__}, which holds no rows yet: write .collect()")
     if isinstance(X, Mapping):
-        raise TypeError(f"{name} is a {type(X).__name__}: write list({name}.values()), or a list of rows")
+        raise TypeError(f"{name} is a {type(X).__name__}: write list(d.values()), or a list of rows")
     if isinstance(X, Set) and not isinstance(X, KeysView | ItemsView):
         raise TypeError(f"{name} is a {type(X).__name__}, which has no order: write sorted(...) or a list")
     if isinstance(X, (Iterator, MappingView)):
@@ -144,7 +144,7 @@ def _row(x: Any, name: str, i: int) -> Row:
         return x._make(parts) if hasattr(x, "_make") else tuple(parts)
     if is_array(x):
         found = _array(x, f"{name}[{i}]")
-        return found if found.ndim else float(found)
+        return _read_only(found) if found.ndim else float(found)
     if isinstance(x, int):
         as_float(x)  # an error where it is too large for one
         return x
@@ -160,7 +160,14 @@ def _row(x: Any, name: str, i: int) -> Row:
 def _stacked(arrays: Sequence[Array]) -> Array:
     import numpy as np
 
-    return np.stack(arrays)
+    return _read_only(np.stack(arrays))
+
+
+def _read_only(array: Array) -> Array:
+    """A view that cannot be written to: a loss that changes its example would change it for good."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def _array(X: Any, name: str) -> Array:
@@ -168,7 +175,7 @@ def _array(X: Any, name: str) -> Array:
     import numpy as np
 
     if isinstance(X, np.ma.MaskedArray):
-        raise TypeError(f"{name} is a masked array: write X.filled(value), or drop the masked examples")
+        raise TypeError(f"{name} is a masked array: write .filled(value), or drop the masked examples")
     if hasattr(X, "detach"):  # a tensor, also one that requires a gradient or lies on another device
         X = X.detach().cpu()
         X = X.double() if X.is_floating_point() else X
@@ -203,8 +210,11 @@ def _real(X: Any, name: str) -> Array:
     if len(items) and array.dtype.kind == "O" and all(isinstance(x, Real) for x in items):
         raise TypeError(f"{name} holds numbers as objects: write .astype(float)")
     kind = _KINDS.get(array.dtype.kind, "texts" if isinstance(example, str) else "objects")
-    shown = str(example) if array.dtype.kind in "mM" else _short(example)
-    raise TypeError(f"{name} holds {kind}, such as {shown}, expected real numbers{_hint(example)}")
+    shown, hint = _short(example), _hint(example)
+    if array.dtype.kind in "mM":
+        shown = str(example)
+        hint = f": write {'(x - x.min())' if array.dtype.kind == 'M' else 'x'} / np.timedelta64(1, 'D'), the days"
+    raise TypeError(f"{name} holds {kind}, such as {shown}, expected real numbers{hint}")
 
 
 def _with_gaps(X: Any, array: Array) -> Array:

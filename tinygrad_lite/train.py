@@ -64,19 +64,19 @@ def fit(
     loss : function (x, y) of one example that returns one Value; a step uses the mean over a batch.
     opt : optimiser of the parameters to train.
     X, y : examples and their targets, as many of both, paired by position: lists, arrays, pandas or polars tables and
-        columns, tensors. Lists stay lists; a row of anything else is an array of float64, and a target a float.
+        columns, tensors. Lists stay lists; a row of anything else is an array of float64, read-only, and a target a
+        float.
     epochs : how often each example is shown.
     batch_size : examples per step. None takes all at once; else they are shuffled every epoch, from `seed`.
     seed : of the shuffles. Which of them is due follows from the steps that the optimiser has made, opt.t (saved in its
         state_dict): k calls of one epoch are one call of k epochs, and a new optimiser begins with the first again.
     compiled : True runs whole epochs in native code, which needs the extra `jit`. None does so where that is
         installed and the loss can be compiled; else the engine computes every scalar itself (RuntimeWarning that says
-        why). Compiled, loss and penalty are recorded once: a Python number that they read stays what it was at the
-        start, and one that a callback is to change has to be a Value.
+        why). Compiled, loss and penalty are recorded once, and again where a callback has changed a plain number that
+        they close over, name as a global, or find in a list, dict or attribute there.
     schedule : function of the steps made, the learning rate in place of opt.lr.
     penalty : function that returns a Value to add once a batch, such as lambda: nn.l2(ps, 1e-4).
     clip_grad_norm : how long the gradient of a step may be; a longer one is scaled down, see `optim.clip_grad_norm`.
-        Not in native code yet.
     tol : stop when no parameter moves more in a step (the lectures' |dtheta| < eps).
     callback : function (epoch, history), called after every `every` epochs, counted from 1, and at the end; a true
         answer stops the training. What it changes, also inside X and y, in the optimiser and the parameters, counts.
@@ -100,26 +100,30 @@ def fit(
         loss, opt, X, y, epochs, batch_size, expect.seed("seed", seed), schedule, penalty, clip_grad_norm, tol, every,
         callback is not None, history,
     )  # fmt: skip
-    every = run.every
     loop = _loop(run, compiled, check)
     bar = _progress_bar(epochs, progress)
-    rising = False
     try:
         for epoch in loop:
             history.seconds = time.perf_counter() - start
-            rising = rising or warn_if_rising(history, penalty is not None)
             bar(epoch, history.loss[-1])
-            last = epoch >= epochs or history.stopped != History.stopped
-            if callback is not None and (every is None or epoch % every == 0 or last) and callback(epoch, history):
-                history.stopped = f"the callback stopped it after epoch {epoch}"
-                last = True
-            if last:
+            if _is_over(run, epoch, callback):
                 break
     finally:
         loop.close()
         history.seconds = time.perf_counter() - start
         bar(None, math.nan)
     return history
+
+
+def _is_over(run: _Run, epoch: int, callback: Callable[[int, History], object] | None) -> bool:
+    """After this epoch: warns about a rising loss, calls the callback where it is due. Was it the last?"""
+    history, every = run.history, run.every
+    run.rising = run.rising or warn_if_rising(history, run.penalty is not None)
+    last = epoch >= run.epochs or history.stopped != History.stopped
+    if callback is not None and (every is None or epoch % every == 0 or last) and callback(epoch, history):
+        history.stopped = f"the callback stopped it after epoch {epoch}"
+        return True
+    return last
 
 
 @dataclass
@@ -144,6 +148,7 @@ class _Run:
     every: int | None
     watched: bool
     history: History
+    rising: bool = False  # has a warning said so?
 
     def __post_init__(self) -> None:
         self.given = self.X, self.y
@@ -196,9 +201,7 @@ def _loop(run: _Run, compiled: bool | None, check: bool) -> Generator[int]:
     except ImportError:
         raise ImportError("fit(compiled=True) needs llvmlite and numpy: pip install 'tinygrad_lite[jit]'") from None
     try:
-        if run.clip is not None:
-            raise NotImplementedError("clip_grad_norm is not in native code yet: leave compiled=True out")
-        trainer = Trainer(run.loss, run.opt, run.X, run.y, run.size, run.order, run.penalty, run.tol, check)
+        trainer = Trainer(run.loss, run.opt, run.X, run.y, run.size, run.order, run.penalty, run.tol, run.clip, check)
         _check_skips(run.opt, trainer)
     except Exception as error:  # whatever the user's functions raise on placeholders
         if compiled:

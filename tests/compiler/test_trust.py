@@ -139,6 +139,29 @@ class Counting(optim.Optimizer):
         return (p - lr * g / self.steps,)
 
 
+class CountingSlowly(optim.Optimizer):
+    steps = 0
+
+    def update(self, p, g, lr, t):
+        self.steps += 1
+        return (p - lr * g / (1 + self.steps // 1000),)
+
+
+class OwnRate(optim.Optimizer):
+    def update(self, p, g, lr, t):
+        return (p - self.lr * g,)
+
+
+class OwnSteps(optim.Optimizer):
+    def update(self, p, g, lr, t):
+        return (p - lr * g / (1 + self.t),)
+
+
+class Coupled(optim.Optimizer):
+    def update(self, p, g, lr, t):
+        return (p - lr * g * self.params[0].data,)
+
+
 class Decaying(optim.Optimizer):
     """A rule whose Python reads t: fixed while recording."""
 
@@ -185,6 +208,10 @@ def test_default_fit_equals_the_engine_or_says_why_it_does_not_compile(name):
     [
         (Langevin, "Langevin.update records a different graph on its second call"),
         (Counting, "Counting.update records a different graph on its second call"),
+        (CountingSlowly, "CountingSlowly.update changes attributes of its own"),
+        (OwnRate, "OwnRate.update records a different graph on its second call"),
+        (OwnSteps, "OwnSteps.update records a different graph on its second call"),
+        (Coupled, "Coupled.update records a different graph on its second call"),
         (Decaying, "Decaying.update does something else with placeholders than with numbers"),
     ],
 )
@@ -199,6 +226,12 @@ def test_a_rule_with_hidden_state_is_not_compiled(rule, message):
 def test_a_penalty_that_is_a_constant_trains_in_both_engines():
     one, two = (trained(LOSSES["x.sum()"], penalty=lambda: Value(0.5), compiled=c)[0] for c in (False, True))
     assert one == pytest.approx(two, rel=1e-12)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_penalty_in_a_list_is_refused(compiled):
+    with pytest.raises(TypeError, match=r"penalty\(\) must return one Value, such as .*, got (a list|\[Value)"):
+        trained(LOSSES["x.sum()"], penalty=lambda: [nn.l2(W)], compiled=compiled)
 
 
 def test_an_operation_made_of_the_tables_operations_compiles():

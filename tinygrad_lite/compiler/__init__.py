@@ -2,6 +2,7 @@
 
 For any backend:
 trace.py        runs the function on placeholders and keeps its graph
+arrays.py       a row of an array while it holds placeholders
 simplify.py     merges common subexpressions and folds constants
 computation.py  gradients, and sums over a batch
 plan.py         isomorphic terms become groups over slots of memory
@@ -29,13 +30,19 @@ __all__ = ["Compiled", "jit"]
 
 
 def jit(function: Callable[..., Any], strict: bool = False, check: bool = True) -> Compiled:
-    """Compiles a function of ONE example: its arguments are numbers or lists of numbers (also nested),
-    its result is a Value or lists of Values.
+    """Compiles a function of ONE example: its arguments are numbers, lists or tuples of numbers (also nested), or rows
+    of an array, and stay what they are; its result is a Value or lists of Values.
 
-    strict: no fused multiply-add and no reordering, each example as the engine computes it. Python
-    numbers and branches in the function are fixed when it is first called, a branch on an argument is a
-    TypeError, and a dict or set does not find an argument by its number; parameters are read at every
-    call. Needs the extra `jit` (llvmlite, numpy): ImportError otherwise.
+    Python numbers in the function are fixed when it is first called, also a parameter's .data (write detach(p)); what
+    only a known number can answer, such as a branch on an argument or its place in a dict, is a TypeError. Parameters
+    are read at every call. Batches are what `fit` takes as X, but for a column of shape (n, 1): each of its examples
+    is a row of one number. Needs the extra `jit` (llvmlite, numpy): ImportError otherwise.
+
+    Parameters
+    ----------
+    strict : no fused multiply-add and no reordering, each example as the engine computes it.
+    check : before native code is used for the first time, up to four examples are computed by the engine as well, value
+        and gradient; ValueError where they differ. False leaves the comparison out.
 
     >>> from tinygrad_lite import Value
     >>> w = Value(3.0)

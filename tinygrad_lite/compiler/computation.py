@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from .. import ops
 from ..derivatives import adjoints
@@ -145,8 +147,11 @@ class Update:
     def __init__(self, opt: Optimizer) -> None:
         size, name = opt.state_size, type(opt).__name__
 
+        calls = itertools.count()
+
         def update(p: Number, g: Number, lr: Number, t: Number, *state: Number) -> list[Number]:
-            found = opt.update(p, g, lr, t, *state)
+            with _at_another_step(opt, next(calls)):
+                found = opt.update(p, g, lr, t, *state)
             if not isinstance(found, (tuple, list)) or len(found) != 1 + size:
                 got = f"{len(found)} numbers" if isinstance(found, (tuple, list)) else repr(found)
                 raise ValueError(
@@ -156,9 +161,21 @@ class Update:
             return [x if isinstance(x, Value) else Value(x) for x in found]
 
         update.__name__ = f"{name}.update"
-        traced = trace(update, [()] * (4 + size))  # twice: a rule with a random number or a counter in it is refused
+        # twice: a rule with a random number or a counter in it is refused, or that reads what changes with the steps
+        traced = trace(update, [()] * (4 + size), opt.params)
         if traced.captured:
             raise ValueError(f"{name}.update uses {traced.captured[0]!r}: keep what changes in its state (state_size)")
         terms = self.terms = Terms(strict=False)
         self.places = [terms.leaf(STATE if i in (2, 3) else PARAMETER, i) for i in range(4 + size)]
         self.results = terms.include(traced.outputs, dict(zip(traced.inputs, self.places)))
+
+
+@contextmanager
+def _at_another_step(opt: Optimizer, later: int) -> Iterator[None]:
+    """So many steps later, at a learning rate of its own: self.t and self.lr are no arguments."""
+    t, lr = opt.t, opt.lr
+    try:
+        opt.t, opt.lr = t + later, lr + later
+        yield
+    finally:
+        opt.t, opt.lr = t, lr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
 
 from .code import Code, Module
 from .computation import Computation, Update, needed_terms
@@ -14,8 +13,9 @@ from .simplify import CONSTANT
 # what the native loop returns
 RUNNING, NO_LOSS, NO_STEP, STILL = 0, 1, 2, 3
 # the state of the native loop: the next example of this epoch, steps and epochs done, loss of this epoch so
-# far and over how many examples, largest move of the last step, is this epoch shuffled?
-AT, STEPS, EPOCHS, LOSS, SEEN, MOVE, SHUFFLED, PLACES = range(8)
+# far and over how many examples, largest move of the last step, is this epoch shuffled?, by what the gradient of the
+# last step was scaled
+AT, STEPS, EPOCHS, LOSS, SEEN, MOVE, SHUFFLED, FACTOR, PLACES = range(9)
 _ARGUMENTS = [
     "scalars", "lanes", "rows", "order", "random", "parameters", "state", "news", "rates", "losses", "progress",
     "sizes", "numbers", "status",
@@ -25,13 +25,14 @@ _ARGUMENTS = [
 class StepProgram(Program):
     """The sum and gradient of a batch, and in the same module the update of parameters and the loop over steps.
 
-    count: how many parameters move, the first ones. tol: stop where none moves more than %numbers says.
+    count: how many parameters move, the first ones. tol: stop where none moves more than %numbers says. clip: scale
+    gradients that are longer than %numbers says.
     """
 
     names = ("run", "train")
 
-    def __init__(self, computation: Computation, update: Update, count: int, tol: bool) -> None:
-        self.update, self.count, self.tol = update, count, tol
+    def __init__(self, computation: Computation, update: Update, count: int, tol: bool, clip: bool) -> None:
+        self.update, self.count, self.tol, self.clip = update, count, tol, clip
         super().__init__(computation)
 
     @property
@@ -55,13 +56,15 @@ class StepProgram(Program):
         side_by_side = slots == list(range(slots[0], slots[0] + self.count))
         table = "" if side_by_side else module.table(slots, "@gradient_slots")
 
-        def body(c: Code) -> None:
-            def gradient(j: str) -> str:
-                slot = c.plus(str(slots[0]), j) if side_by_side else c.load_entry(table, j)
-                return c.load(c.address("%scalars", slot))
+        def gradient(c: Code, j: str) -> str:
+            slot = c.plus(str(slots[0]), j) if side_by_side else c.load_entry(table, j)
+            return c.load(c.address("%scalars", slot))
 
+        self.gradient = gradient
+
+        def body(c: Code) -> None:
             def parameters(j: str, checks: list[str]) -> list[str]:
-                return [self._update_members(c, j, gradient, checks[0])]
+                return [self._update_members(c, j, checks[0])]
 
             wide = self.count - self.count % c.lanes if side_by_side else 0
             (vector,) = c.fold("0", str(wide), c.lanes, [c.number(0.0)], parameters)
@@ -74,16 +77,20 @@ class StepProgram(Program):
                 c.do(f"store double {last}, ptr %fine")
 
         module.function(
-            "update", "ptr %scalars, ptr %parameters, ptr %state, ptr %news, double %lr, double %t, ptr %fine", body,
+            "update", "ptr %scalars, ptr %parameters, ptr %state, ptr %news, double %lr, double %t, "
+            "double %factor, ptr %fine", body,
             linkage="internal ",
         )  # fmt: skip
 
-    def _update_members(self, c: Code, j: str, gradient: Callable[[str], str], check: str) -> str:
+    def _update_members(self, c: Code, j: str, check: str) -> str:
         """The parameters from j on, as many as the code is wide. Returns check + 0, or nan where a number is not
         finite."""
         terms, results = self.update.terms, self.update.results
         p, g, lr, t, *state = self.update.places
-        value = {p: c.load(c.address("%parameters", j)), g: gradient(j), lr: c.broadcast("%lr"), t: c.broadcast("%t")}
+        gradient = self.gradient(c, j)
+        if self.clip:
+            gradient = c.mul(gradient, c.broadcast("%factor"))
+        value = {p: c.load(c.address("%parameters", j)), g: gradient, lr: c.broadcast("%lr"), t: c.broadcast("%t")}
         for s, i in enumerate(state):
             value[i] = c.load(c.address("%state", c.plus(str(s * self.padded), j)))
         for i in needed_terms(terms, results):
@@ -108,7 +115,7 @@ class _Loop:
         c = self.code
         with c.at_width(1):
             self.n, self.batch, steps = (c.load_whole("%sizes", str(k)) for k in range(3))
-            self.tol, self.before = (c.load(c.address("%numbers", str(k))) for k in range(2))
+            self.tol, self.before, self.longest = (c.load(c.address("%numbers", str(k))) for k in range(3))
             self.n_number = c.emit(f"sitofp i64 {self.n} to double")
             self.fine = c.emit("alloca double")
             self.shuffles = c.emit(f"icmp slt i64 {self.batch}, {self.n}")
@@ -169,7 +176,7 @@ class _Loop:
         t = c.add(c.add(self.before, done), c.number(1.0))
         c.do(
             f"call void @update(ptr %scalars, ptr %parameters, ptr %state, ptr %news, double {lr}, double {t}, "
-            f"ptr {self.fine})"
+            f"double {self.factor() if self.program.clip else c.number(1.0)}, ptr {self.fine})"
         )
         bad = c.compare("une", c.load(self.fine), c.number(0.0))
         c.when(bad, lambda: self.leave(NO_STEP), leaves=True)
@@ -180,6 +187,27 @@ class _Loop:
         for k in range(len(self.program.update.results) - 1):
             _copy(c, c.address("%news", str((k + 1) * padded)), c.address("%state", str(k * padded)), count)
         c.store(c.add(done, c.number(1.0)), self.field(STEPS))
+
+    def factor(self) -> str:
+        """What `clip_grad_norm` scales the gradient by; 1 where it is short enough, or not finite."""
+        c, count, one = self.code, str(self.program.count), self.code.number(1.0)
+
+        def larger(j: str, m: list[str]) -> list[str]:
+            size = c.absolute(self.program.gradient(c, j))
+            return [c.select(c.compare("ogt", size, m[0]), size, m[0])]
+
+        def squares(j: str, m: list[str]) -> list[str]:
+            share = c.div(self.program.gradient(c, j), largest)  # whose square does not overflow
+            return [c.add(m[0], c.mul(share, share))]
+
+        (largest,) = c.fold("0", count, 1, [c.number(0.0)], larger)
+        (total,) = c.fold("0", count, 1, [c.number(0.0)], squares)
+        norm = c.mul(largest, c.sqrt(total))
+        limit = c.add(norm, c.number(1e-6))
+        factor = c.select(c.compare("olt", self.longest, limit), c.div(self.longest, limit), one)
+        factor = c.select(c.compare("oeq", c.sub(norm, norm), c.number(0.0)), factor, one)
+        c.store(factor, self.field(FACTOR))
+        return factor
 
     def end_epoch(self) -> None:
         c = self.code

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import repeat
 from numbers import Real
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn, TypeAlias, cast
@@ -20,6 +21,8 @@ from ..derivatives import SELECTED_LATER
 from ..engine import UNREACHED, Value
 from ..mistakes import in_package, line_of, user_line
 from ..op import Op, as_float
+from ..optim.safety import assign
+from ..protocols import number_of
 from .native import no_collector
 
 if TYPE_CHECKING:
@@ -156,11 +159,35 @@ class Tracer(Value):
         return object.__hash__(self)
 
     def __eq__(self, other: object) -> Value | bool:  # type: ignore[override]
-        """A condition where `other` is a number, which a branch on it refuses; between nodes identity, as ever."""
-        return self.record(ops.equal, (self, as_float(other))) if isinstance(other, Real) else self is other
+        """A condition where one of both is a number, which a branch on it refuses; between nodes identity, as ever."""
+        number = self._compared_by_number(other)
+        return self is other if number is None else self.record(ops.equal, (self, number))
 
     def __ne__(self, other: object) -> Value | bool:  # type: ignore[override]
-        return 1.0 - self.record(ops.equal, (self, as_float(other))) if isinstance(other, Real) else self is not other
+        number = self._compared_by_number(other)
+        return self is not other if number is None else 1.0 - self.record(ops.equal, (self, number))
+
+    def __and__(self, other: object) -> Value:
+        return self.record(ops.mul, (self, cast(Number, other))) if _conditions(self, other) else NotImplemented
+
+    def __or__(self, other: object) -> Value:
+        return self.record(ops.maximum, (self, cast(Number, other))) if _conditions(self, other) else NotImplemented
+
+    __rand__, __ror__ = __and__, __or__
+
+    def __invert__(self) -> Value:
+        """not: of Python's own True, as the engine has it, this is -2, which the comparison before training sees."""
+        if not _conditions(self):
+            raise TypeError(f"~ expects a condition such as x > 0, got {self!r}")
+        return self.record(ops.sub, (1.0, self))
+
+    def _compared_by_number(self, other: object) -> Number | None:
+        """`other`, where the engine compares the numbers: it is one, or either is made of the arguments alone."""
+        if isinstance(other, Real):
+            return as_float(other)
+        if isinstance(other, Value) and other is not self and (is_number(self) or is_number(other)):
+            return other
+        return None
 
     @property
     def data(self) -> float:  # type: ignore[override]
@@ -199,6 +226,34 @@ class Tracer(Value):
         raise _budget.refused
 
 
+def _conditions(*parts: object) -> bool:
+    """Is each true or false: a comparison, or made of such by &, | and ~?"""
+    for x in parts:
+        op = x.op if isinstance(x, Tracer) else None
+        if op in (ops.mul, ops.maximum, ops.sub):
+            if not _conditions(*[arg if isinstance(arg, Value) else arg in (0.0, 1.0) for arg in cast(Tracer, x).args]):
+                return False
+        elif x not in (True, False) if op is None and not isinstance(x, Value) else op not in _COMPARISONS:
+            return False
+    return True
+
+
+_COMPARISONS = (ops.less, ops.less_equal, ops.equal)
+
+
+def is_number(x: Value) -> bool:
+    """Is it a number in the engine: an argument, or computed from nothing else?"""
+    nodes, seen = [x], {x}
+    while nodes:
+        node = nodes.pop()
+        if not isinstance(node, Tracer):
+            return False
+        fresh = [arg for arg in node.args if isinstance(arg, Value) and arg not in seen]
+        seen.update(fresh)
+        nodes += fresh
+    return True
+
+
 @dataclass
 class Trace:
     """The graph of one example.
@@ -218,21 +273,33 @@ class Trace:
         self.conditioned = [x for x in self.inputs if x.preconditions]
 
 
-def trace(function: Callable[..., object], shapes: Sequence[Shape]) -> Trace:
+def trace(function: Callable[..., object], shapes: Sequence[Shape], parameters: Sequence[Value] = ()) -> Trace:
     """Calls function twice on placeholders of these shapes, and keeps its graph.
 
     Leaves that are the same Values in both calls are parameters; new ones are constants; results made outside
     are inputs too, whose gradient flows on. ValueError where the two graphs differ.
+
+    parameters: will change from step to step. In the second call they have other numbers, so that a graph made of
+    their .data, or chosen by it, differs.
     """
+    before = [p.data for p in parameters]
     with no_collector(), tracing():
         inputs, arguments = placeholders(shapes)
         outputs, structure = flatten(called(function, arguments), function)
+        _check_kept(function, arguments, inputs)
+        if any(p.data is not x and p.data != x for p, x in zip(parameters, before)):
+            assign(parameters, repeat("data"), before)
+            raise ValueError(f"{_name(function)} sets the .data of a parameter: leave that to the optimiser")
         _, twin_arguments = placeholders(shapes)
-        twin_outputs, twin_structure = flatten(called(function, twin_arguments), function)
+        with _moved(parameters):
+            twin_outputs, twin_structure = flatten(called(function, twin_arguments), function)
     if structure != twin_structure:
         _differs(function, f"{len(outputs)} outputs", f"{len(twin_outputs)}")
     outside = _compare(function, outputs, twin_outputs)
     return _replace_captured(inputs, outputs, structure, outside)
+
+
+_ROWS = os.path.join(os.path.dirname(__file__), "arrays.py")  # whose errors belong to the line that uses an array
 
 
 def called(function: Callable[..., object], arguments: Sequence[object]) -> object:
@@ -242,7 +309,8 @@ def called(function: Callable[..., object], arguments: Sequence[object]) -> obje
     try:
         found = function(*arguments)
     except Exception as error:
-        *_, (innermost, line) = traceback.walk_tb(error.__traceback__)
+        frames = traceback.walk_tb(error.__traceback__)
+        *_, (innermost, line) = [place for place in frames if place[0].f_code.co_filename != _ROWS]
         if error is _budget.refused or in_package(innermost):
             raise
         raise TypeError(
@@ -272,15 +340,46 @@ def placeholders(shapes: Sequence[Shape]) -> tuple[list[Tracer], list[object]]:
         if kind == ARRAY:
             import numpy as np
 
+            from .arrays import row_of
+
             array: Array = np.empty([size for _, size in shape], dtype=object)
             for place in np.ndindex(*array.shape):
                 array[place] = leaf()
-            return array
+            return row_of(array)
         parts = [build(rest) for _ in range(n)]
         return tuple(parts) if kind == TUPLE else parts
 
     arguments = [build(shape) for shape in shapes]
     return inputs, arguments
+
+
+@contextmanager
+def _moved(parameters: Sequence[Value]) -> Iterator[None]:
+    """Other numbers of the other sign in these parameters."""
+    before = [p.data for p in parameters]
+    try:
+        assign(parameters, repeat("data"), [-1.234 * number_of(p) - 0.271 for p in parameters])
+        yield
+    finally:
+        assign(parameters, repeat("data"), before)
+
+
+def _check_kept(function: Callable[..., object], arguments: object, inputs: Sequence[Tracer]) -> None:
+    """TypeError where the function has changed a list that it was given: the next call would see that."""
+
+    def leaves(part: object) -> Iterator[object]:
+        for inner in part.ravel() if hasattr(part, "ravel") else part if isinstance(part, (list, tuple)) else ():
+            if isinstance(inner, Value):
+                yield inner
+            else:
+                yield from leaves(inner)
+
+    found = list(leaves(arguments))
+    if len(found) != len(inputs) or any(a is not b for a, b in zip(found, inputs)):
+        raise TypeError(
+            f"{_name(function)} changes its own arguments, as x[0] = ..., x += ... and x.pop() do: write x = list(x) "
+            "first, and change the copy"
+        )
 
 
 def kind_of(part: object) -> str:
@@ -401,7 +500,7 @@ def _differs(function: Callable[..., object], first: str, second: str) -> NoRetu
     raise ValueError(
         f"{_name(function)} records a different graph on its second call ({first}, then {second}). A compiled "
         "function must compute the same way every time: take random numbers, counters and other hidden state "
-        "out of it, or pass them in as inputs"
+        "out of it, or pass them in as inputs; for the number of a parameter write detach(p), not p.data"
     )
 
 

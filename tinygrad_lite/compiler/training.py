@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import itertools
+import types
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import cast
 
 import numpy as np
 
+from ..contents import is_own, leading_to
 from ..engine import Value, anomaly_active
 from ..mistakes import not_a_loss
 from ..ops import Op
@@ -14,10 +18,13 @@ from ..optim import Optimizer
 from . import native, trust
 from .batches import batch_of, blame, check_preconditions, numbers_of
 from .computation import Computation, Update
-from .steps import AT, EPOCHS, LOSS, PLACES, RUNNING, SEEN, STEPS, STILL, StepProgram
+from .program import graph_key
+from .steps import AT, EPOCHS, FACTOR, LOSS, PLACES, RUNNING, SEEN, STEPS, STILL, StepProgram
 from .trace import Array, Number, Trace, Tracer, trace, traced_nodes
 
 __all__ = ["RUNNING", "STILL", "Trainer"]
+ATOMS = (bool, int, float, str, np.generic)
+SHORT, MOST_READ = 64, 2000  # entries of a list that may be settings; parts that are looked at
 
 
 class Trainer:
@@ -37,16 +44,13 @@ class Trainer:
         seed: int,
         penalty: Callable[[], object] | None,
         tol: float | None,
+        clip: float | None = None,
         check: bool = True,
     ) -> None:
         self.examples = batch_of([X, y])
-        self.loss, self.opt, self.batch, self.tol = loss, opt, batch, tol
-        self.traced = trace(loss, self.examples.shapes)
-        if isinstance(self.traced.structure, list):
-            raise TypeError(f"loss(x, y) must return one Value, got {not_a_loss(self.traced.structure)}")
-        check_preconditions(self.traced, self.examples)
-        self.penalty = trace(penalty, []) if penalty is not None else None
-        self._order_places()
+        self.loss, self.opt, self.batch, self.tol, self.clip = loss, opt, batch, tol, clip
+        self.penalty_function, self.check = penalty, check
+        self._record()
         self._programs: dict[bool, StepProgram] = {}
         self._settings = _settings(opt)
         self.exact = False
@@ -61,13 +65,40 @@ class Trainer:
         self.gradients: Array | None = None
         self.progress = np.zeros(PLACES)
         self.ahead = False  # have steps been made that the Values do not show yet?
+        self._read: list[object] | None = None
         self.pull()
         if check:
-            self._check(loss, penalty)
+            self._check()
+        self._read = numbers_read([loss, penalty])
 
-    def _check(self, loss: Callable[..., object], penalty: Callable[[], object] | None) -> None:
+    def _record(self) -> None:
+        """Traces loss and penalty, with the numbers that they read now."""
+        loss, opt, penalty = self.loss, self.opt, self.penalty_function
+        self.traced = trace(loss, self.examples.shapes, opt.params)
+        if not self.traced.captured:  # is it a number, or a Value that no parameter takes part in?
+            result = loss(*self.examples.example(0))
+            if not isinstance(result, Value):
+                raise TypeError(f"loss(x, y) must return one Value, got {not_a_loss(result)}")
+        if isinstance(self.traced.structure, list):
+            raise TypeError(f"loss(x, y) must return one Value, got {not_a_loss(self.traced.structure)}")
+        check_preconditions(self.traced, self.examples)
+        self.penalty = trace(penalty, [], opt.params) if penalty is not None else None
+        if self.penalty is not None and isinstance(self.penalty.structure, list):
+            raise TypeError("penalty() must return one Value, such as nn.l2(model.parameters(), 1e-4), got a list")
+        self._order_places()
+
+    def _records_anew(self) -> bool:
+        """Traces again. Is the graph another one?"""
+        before, values = self._key(), self.values
+        self._record()
+        return self._key() != before or self.values != values
+
+    def _key(self) -> list[Hashable]:
+        return [graph_key(traced, traced.places) for traced in (self.traced, self.penalty) if traced]
+
+    def _check(self) -> None:
         """ValueError where native code computes another loss, gradient or step than the engine. See trust.py."""
-        program = self.program()
+        loss, penalty, program = self.loss, self.penalty_function, self.program()
         numbers = numbers_of(self.values)
 
         def native(i: int) -> Array:
@@ -126,14 +157,23 @@ class Trainer:
             penalty = None if self.penalty is None else _on_places(self.penalty, self.joined)
             with native.no_collector():
                 step = Computation(self.traced, "sum", False, self.exact, self.places, penalty)
-                made = StepProgram(step, Update(self.opt), len(self.opt.params), self.tol is not None)
+                update = Update(self.opt)
+                if _settings(self.opt) != self._settings:
+                    raise ValueError(
+                        f"{type(self.opt).__name__}.update changes attributes of its own, which a step in native code "
+                        "does not: keep what changes in its state (state_size)"
+                    )
+                made = StepProgram(step, update, len(self.opt.params), self.tol is not None, self.clip is not None)
             self._programs[self.exact] = made
         return self._programs[self.exact]
 
     def pull(self) -> None:
-        """Reads parameters and optimiser state from their Values; what a callback set in the optimiser is compiled."""
+        """Reads parameters and optimiser state from their Values; what a callback set in the optimiser is compiled, and
+        a number that the loss reads."""
         opt, k = self.opt, len(self.opt.params)
-        if _settings(opt) != self._settings:
+        read = None if self._read is None else numbers_read([self.loss, self.penalty_function])
+        anew = read != self._read and self._records_anew()
+        if anew or _settings(opt) != self._settings:
             self._settings = _settings(opt)
             self._programs.clear()
         self.parameters[:k] = numbers_of(opt.params)
@@ -142,6 +182,10 @@ class Trainer:
         self.made = self.steps if self.progress[STEPS] else self.made
         self.start_steps = opt.t
         self.progress[STEPS] = 0.0
+        if anew and self.check:
+            self._check()
+        if read != self._read:
+            self._read = numbers_read([self.loss, self.penalty_function])
 
     def push(self) -> None:
         """Writes them back, as they are after the last whole step, once: what a callback changes stays."""
@@ -186,14 +230,14 @@ class Trainer:
         status: Array = np.zeros(1, dtype=np.int64)
         losses = np.zeros(len(rates) + 1)
         sizes = np.array([self.examples.n, self.batch, len(rates)], dtype=np.int64)
-        numbers = np.array([-1.0 if self.tol is None else self.tol, float(self.start_steps)])
+        numbers = np.array([-1.0 if self.tol is None else self.tol, self.start_steps, self.clip or 0.0], dtype=float)
         self.progress[EPOCHS] = 0.0
         arrays = [
             scalars, lanes, self.rows, self.order, self.random, self.parameters, self.state, self.news,
             rates, losses, self.progress, sizes, numbers, status,
         ]  # fmt: skip
         program.train(*[a.ctypes.data for a in arrays])
-        self.gradients = scalars[program.slots[1 : 1 + count]]
+        self.gradients = scalars[program.slots[1 : 1 + count]] * (1.0 if self.clip is None else self.progress[FACTOR])
         self.last_loss = float(scalars[program.slots[0]])
         program.give_back(memory)
         return int(status[0]), losses[: int(self.progress[EPOCHS])].tolist()
@@ -203,6 +247,36 @@ def _settings(opt: Optimizer) -> dict[str, str]:
     """What `update` may read, beside its arguments, as momentum and weight_decay."""
     own = {"_lr", "t", "params", "state", "last_step"}
     return {name: repr(x) for name, x in vars(opt).items() if name not in own}
+
+
+def numbers_read(functions: Sequence[object]) -> list[object]:
+    """The plain numbers and texts that these functions read: closed over or global, their own or those of functions
+    that they call, in short lists and dicts, as attributes of objects. A Value is read at each step anyway."""
+    found: list[object] = []
+    parts, seen = list(functions), set(map(id, functions))
+    for part in itertools.islice(parts, MOST_READ):  # which grows meanwhile
+        if isinstance(part, ATOMS):
+            found.append((type(part), part))
+            continue
+        inside = [x for x in _read_from(part) if isinstance(x, ATOMS) or id(x) not in seen]
+        seen.update(map(id, inside))
+        parts += inside
+    return found
+
+
+def _read_from(part: object) -> Iterable[object]:
+    """What code that names this object may read next."""
+    if isinstance(part, (types.FunctionType, types.MethodType, functools.partial)):
+        own = str(getattr(part, "__module__", "")).partition(".")[0] == __name__.partition(".")[0]
+        return () if own else leading_to(part)
+    if isinstance(part, np.ndarray):
+        return part.ravel().tolist() if part.size <= SHORT else ()
+    held: object = part
+    if hasattr(part, "__dict__") and not isinstance(part, (Value, Optimizer, type, types.ModuleType)):
+        held = [x for x in vars(part).values() if isinstance(x, (*ATOMS, dict)) or not is_own(type(part))]
+    if not isinstance(held, (list, tuple, dict)) or len(held) > SHORT:
+        return ()
+    return held.values() if isinstance(held, dict) else held
 
 
 def _on_places(traced: Trace, joined: dict[Value, Tracer]) -> Number:
