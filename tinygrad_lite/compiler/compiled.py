@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from typing import NoReturn, TypeAlias, cast
 
 import numpy as np
@@ -121,36 +120,29 @@ class Compiled:
         return trust.places(batch.n, len(traced.inputs) + len(traced.captured))
 
     def _compare_values(self, program: Program, traced: Trace, batch: Batch, rows: Array) -> None:
-        at = self._to_compare(batch, traced, "each")
-        for k in range(len(traced.outputs)) if at else ():
+        def native(i: int) -> Array:
+            found: Array = program(rows, np.array([i]), 1.0, numbers_of(traced.captured))
+            return found.reshape(-1, 1)
 
-            def native(i: int, k: int = k) -> Array:
-                found: Array = program(rows, np.array([i]), 1.0, numbers_of(traced.captured))[k]
-                return found
-
-            trust.check_examples(self.__name__, batch.given, at, partial(self._result, k), native, [])
-        if at:
-            self._checked.add((batch.shapes, "each"))
+        self._compare(traced, batch, "each", native, [])
 
     def _compare_sums(self, program: Program, traced: Trace, batch: Batch) -> None:
-        at = self._to_compare(batch, traced, "sum")
-        n, m = len(traced.outputs), len(traced.captured)
-        rows = batch.rows(program.row) if at else np.zeros(0)
-        for k in range(n) if at else ():
+        def native(i: int) -> Array:
+            numbers = numbers_of(traced.captured)
+            found = program(batch.rows(program.row), np.array([i]), 1.0, numbers)
+            n = len(traced.outputs)
+            both: Array = np.column_stack([found[:n], found[n:].reshape(n, -1)])
+            return both
 
-            def native(i: int, k: int = k) -> Array:
-                found = program(rows, np.array([i]), 1.0, numbers_of(traced.captured))
-                both: Array = np.concatenate([found[k : k + 1], found[n + k * m : n + (k + 1) * m]])
-                return both
+        self._compare(traced, batch, "sum", native, traced.captured)
 
-            trust.check_examples(self.__name__, batch.given, at, partial(self._result, k), native, traced.captured)
-        if at:
-            self._checked.add((batch.shapes, "sum"))
-
-    def _result(self, k: int, *arguments: object) -> Value | float:
-        """The k-th result of the engine, a number where no parameter takes part."""
-        results: list[Value | float] = list(flat(self._function(*arguments)))
-        return results[k]
+    def _compare(
+        self, traced: Trace, batch: Batch, kind: str, native: Callable[[int], Array], wrt: Sequence[Value]
+    ) -> None:
+        if at := self._to_compare(batch, traced, kind):
+            results = lambda *arguments: list(flat(self._function(*arguments)))  # noqa: E731
+            trust.check_examples(self.__name__, batch.given, at, results, native, wrt)
+            self._checked.add((batch.shapes, kind))
 
     def __copy__(self) -> Compiled:
         return Compiled(self._function, self.strict, self.check)

@@ -102,11 +102,11 @@ class Trainer:
         numbers = numbers_of(self.values)
 
         def native(i: int) -> Array:
-            return program(self.rows, np.array([i]), 1.0, numbers)
+            return program(self.rows, np.array([i]), 1.0, numbers).reshape(1, -1)
 
-        def engine(*example: object) -> Number:
+        def engine(*example: object) -> list[Number]:
             value = cast(Value, loss(*example))
-            return value if penalty is None else value + cast(Value, penalty())
+            return [value if penalty is None else value + cast(Value, penalty())]
 
         at = trust.places(self.examples.n, len(self.traced.inputs) + len(self.values))
         trust.check_examples("the loss", self.examples.given, at, engine, native, self.values)

@@ -33,27 +33,42 @@ def places(n: int, operands: int) -> list[int]:
     return sorted({0, n - 1} if operands > MANY else {0, n // 3, 2 * n // 3, n - 1}) if n else []
 
 
-def difference(result: Value, native: float, wrt: Sequence[Value], native_gradient: Sequence[float]) -> str:
-    """What differs between a result of the engine and native code's, or "". wrt: the Values of the gradient.
+def difference(results: Sequence[Value], native: Array, wrt: Sequence[Value]) -> str:
+    """What differs between the engine's results and native code's, or "".
 
-    The bound is that of the operations: rounding errors of a few units in each, carried forward along the graph, and
-    for gradients 1e-6 of the sum of |products| on all paths, with 1e-8 of the largest such sum in the graph. An
-    engine's result that is not finite says nothing, nor does one that a rounding decides: the floor of 0.1 * 30 may
-    be 2 or 3.
+    native: of each result its number, then its gradient with respect to each Value of wrt. An engine's result that is
+    not finite says nothing, nor does one that a rounding decides: the floor of 0.1 * 30 may be 2 or 3.
     """
-    order = topological_order(result)
-    arrived = gradients(order)
-    if not math.isfinite(result.data) or not all(map(math.isfinite, arrived.values())):
-        return ""
-    if not all(map(math.isfinite, native_gradient)):  # such a batch is computed again, exactly
-        return ""
-    errors, weight = _bounds(order)  # no bound (nan) where an operand is infinite
+    order = topological_order(results[0] if len(results) == 1 else ops.total(results))
+    errors = _errors(order)
     if any(_decided_by_rounding(node, errors) for node in order):
         return ""
-    if not math.isfinite(native) or abs(result.data - native) > 1e4 * errors[result] + 1e-9 * abs(result.data) + 1e-300:
-        return f"the engine computes {result.data!r}, native code {native!r}"
+    for result, (number, *gradient) in zip(results, native.tolist()):
+        # a gradient that is not finite: such a batch is computed again, exactly
+        if math.isfinite(result.data) and all(map(math.isfinite, gradient)):
+            told = _value_differs(result, number, errors[result]) or _gradient_differs(result, gradient, wrt)
+            if told:
+                return told
+    return ""
+
+
+def _value_differs(result: Value, native: float, error: float) -> str:
+    """The bound is that of the operations: rounding errors of a few units in each, carried forward along the graph."""
+    if math.isfinite(native) and not abs(result.data - native) > 1e4 * error + 1e-9 * abs(result.data) + 1e-300:
+        return ""  # also without a bound (nan), where an operand is infinite
+    return f"the engine computes {result.data!r}, native code {native!r}"
+
+
+def _gradient_differs(result: Value, native: Sequence[float], wrt: Sequence[Value]) -> str:
+    """The bound is 1e-6 of the sum of |products| on all paths, with 1e-8 of the largest such sum in the graph."""
+    if not wrt:
+        return ""
+    order = topological_order(result)
+    arrived, weight = gradients(order), _weights(order)
+    if not all(map(math.isfinite, arrived.values())):
+        return ""
     largest = max(weight.values())
-    for x, got in zip(wrt, native_gradient):
+    for x, got in zip(wrt, native):
         expected = arrived.get(x, 0.0)
         if abs(expected - got) > 1e-6 * weight.get(x, 0.0) + 1e-8 * largest:
             name = x.label or f"a parameter of {x.data:g}"
@@ -78,8 +93,8 @@ def _decided_by_rounding(node: Value, errors: Mapping[Any, float]) -> bool:
     return len({stair.value(*point) for point in itertools.product(*[(x - e, x + e) for x, e in reach])}) > 1
 
 
-def _bounds(order: Sequence[Value]) -> tuple[dict[Any, float], dict[Value, float]]:
-    """For each node a bound on its rounding error, and the sum of |products| that its gradient is."""
+def _errors(order: Sequence[Value]) -> dict[Any, float]:
+    """For each node a bound on its rounding error."""
     errors: dict[Any, float] = {}
     for node in order:
         error = EPS * abs(node.data) if node.args else 0.0
@@ -89,17 +104,22 @@ def _bounds(order: Sequence[Value]) -> tuple[dict[Any, float], dict[Value, float
                 error += abs(dx) * (errors[x] + EPS * abs(x.data)) if dx else 0.0  # 0 x infinity would be nan
                 carried += errors[x]
         errors[node] = error + carried * carried  # second order: (a - b)^2 where a is b
+    return errors
+
+
+def _weights(order: Sequence[Value]) -> dict[Value, float]:
+    """For each node the sum of |products| that its gradient is."""
     weights = {order[-1]: 1.0}
     for node in reversed(order):
         if node in weights:
             for x, dx in zip(node.args, node.local_grads):
                 if dx is not None:
                     weights[x] = weights.get(x, 0.0) + abs(dx) * weights[node]
-    return errors, weights
+    return weights
 
 
 def check_examples(
-    name: str, examples: Sequence[Sequence[object]], at: Sequence[int], function: Callable[..., Number],
+    name: str, examples: Sequence[Sequence[object]], at: Sequence[int], function: Callable[..., Sequence[Number]],
     native: Callable[[int], Array], wrt: Sequence[Value],
 ) -> None:  # fmt: skip
     """ValueError that shows example and both numbers where native code differs from the engine.
@@ -107,13 +127,12 @@ def check_examples(
     Parameters
     ----------
     examples : for each argument its examples. at : the indices of those to compare.
-    function : one example -> the engine's result. native : index of an example -> result and gradient.
-    wrt : the Values of the gradient.
+    function : one example -> the engine's results. native : index of an example -> a row for each result, its number
+        and gradient. wrt : the Values of the gradient.
     """
     for i in at:
-        found = native(i).tolist()
-        result = _computed(function, [argument[i] for argument in examples])
-        told = difference(result, found[0], wrt, found[1:]) if result is not None else ""
+        results = _computed(function, [argument[i] for argument in examples])
+        told = difference(results, native(i), wrt) if results else ""
         if told:
             raise ValueError(
                 f"{name} does something else with placeholders than with numbers: for example {i} {told}. Look for "
@@ -141,22 +160,22 @@ def check_update(opt: Optimizer, before: Sequence[tuple[float, ...]], gradient: 
             )
 
 
-def _computed(function: Callable[..., Number], example: Sequence[object]) -> Value | None:
-    """The engine's result with its graph; None where the function takes placeholders alone."""
+def _computed(function: Callable[..., Sequence[Number]], example: Sequence[object]) -> list[Value]:
+    """The engine's results with their graphs; none where the function takes placeholders alone."""
     try:
-        result = function(*example)
+        results = list(function(*example))
     except Exception:  # such as `grad` with respect to an argument
-        result = None
-    if isinstance(result, Value):
-        return result
+        results = []
+    if results and all(isinstance(x, Value) for x in results):
+        return cast(list[Value], results)
     try:  # of plain numbers alone: what they are rounded to on the way, Values tell
-        graph = function(*map(_as_values, example))
+        graphs = list(function(*map(_as_values, example)))
     except Exception:
-        return None if result is None else Value(result)
-    value = graph if isinstance(graph, Value) else Value(graph)
-    if result is not None:
-        value.data = float(result)
-    return value
+        graphs = results
+    found = [x if isinstance(x, Value) else Value(x) for x in graphs]
+    for value, result in zip(found, results):
+        value.data = result.data if isinstance(result, Value) else float(result)
+    return found
 
 
 def _as_values(part: object) -> object:
