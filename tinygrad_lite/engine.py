@@ -94,7 +94,8 @@ class Value(Methods, Protocols):
         if set(map(type, data)) != {float}:  # x.data = np.float32(0.1)
             data = [number_of(x) for x in operands]
         node = object.__new__(cls)
-        node.data = out = op.value(*data)
+        out = op.value(*data)
+        node.data = out = out if out.__class__ is float else op.number(out)
         node.grad = UNREACHED
         node.label = ""
         node.op = op

@@ -11,7 +11,6 @@ import traceback
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from numbers import Real
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn, TypeAlias, cast
 
@@ -19,7 +18,8 @@ from .. import engine, ops
 from ..derivatives import SELECTED_LATER
 from ..engine import UNREACHED, Value
 from ..mistakes import in_package, line_of, user_line
-from ..op import Op, as_float
+from ..op import Op, as_float, is_number
+from ..protocols import refuse_as_condition
 from .native import no_collector
 
 if TYPE_CHECKING:
@@ -82,6 +82,13 @@ def _no_handlers() -> Iterator[None]:
             own[number](number, frame)
 
 
+def _is_condition(x: object) -> bool:
+    """True, False, a recorded comparison, or conditions combined by & | ^ ~."""
+    if not isinstance(x, Tracer):
+        return type(x).__name__ in ("bool", "bool_")  # Python's, NumPy's
+    return x.op in (ops.less, ops.less_equal, ops.equal) or hasattr(x, "combined")
+
+
 class Tracer(Value):
     """A placeholder for a number that is not known yet: it records operations like any Value, and has
     neither data nor a truth value.
@@ -90,8 +97,9 @@ class Tracer(Value):
     may depend on what the numbers happen to be at that time.
     """
 
-    __slots__ = ("checked", "index", "preconditions")
+    __slots__ = ("checked", "combined", "index", "preconditions")
     index: int  # of an input or parameter; unset for results
+    combined: bool  # set where it is a condition made of others by & | ^ ~
     preconditions: list[tuple[Callable[[float], bool], Callable[[float], str]]]
     checked: bytes  # the numbers that met all preconditions last
 
@@ -155,12 +163,41 @@ class Tracer(Value):
             self._refuse("a dict or set was asked for it", "write where(x == 1, a, b), or pick(k, numbers)")
         return object.__hash__(self)
 
-    def __eq__(self, other: object) -> Value | bool:  # type: ignore[override]
-        """A condition where `other` is a number, which a branch on it refuses; between nodes identity, as ever."""
-        return self.record(ops.equal, (self, as_float(other))) if isinstance(other, Real) else self is other
+    def __eq__(self, other: object) -> Tracer | bool:  # type: ignore[override]
+        """A condition where `other` is a number or both are conditions, which a branch on it refuses; between nodes
+        identity, as ever."""
+        if self is other or not (is_number(other) or (_is_condition(self) and _is_condition(other))):
+            return self is other
+        return self.record(ops.equal, (self, cast(Number, other)))
 
-    def __ne__(self, other: object) -> Value | bool:  # type: ignore[override]
-        return 1.0 - self.record(ops.equal, (self, as_float(other))) if isinstance(other, Real) else self is not other
+    def __ne__(self, other: object) -> Tracer | bool:  # type: ignore[override]
+        equal = self == other
+        return not equal if isinstance(equal, bool) else ~equal
+
+    def __and__(self, other: object) -> Tracer:
+        return self._combined(ops.mul, "&", other)
+
+    def __or__(self, other: object) -> Tracer:
+        return self._combined(ops.maximum, "|", other)
+
+    def __xor__(self, other: object) -> Tracer:
+        return ~self._combined(ops.equal, "^", other)
+
+    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
+
+    def __invert__(self) -> Tracer:
+        if not _is_condition(self):
+            refuse_as_condition("~")
+        node = self.record(ops.sub, (1.0, self))
+        node.combined = True
+        return node
+
+    def _combined(self, op: Op, sign: str, other: object) -> Tracer:
+        if not (_is_condition(self) and _is_condition(other)):
+            refuse_as_condition(sign)
+        node = self.record(op, (self, cast(Number, other)))
+        node.combined = True
+        return node
 
     @property
     def data(self) -> float:  # type: ignore[override]
