@@ -185,6 +185,7 @@ class Value(Methods, Protocols):
                 for x, dx in zip(node.args, node.local_grads):
                     if dx is not None:
                         x.grad += dx * upstream
+        mistakes.note_pass(self)
 
     def zero_grad(self) -> None:
         """Forget the gradient: 0.0, as before any backward pass."""

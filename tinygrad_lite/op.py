@@ -89,10 +89,12 @@ class Op:
         pack: Callable[..., tuple[Any, ...]] | None = None,
     ) -> None:
         self.name, self.symbol, self.value = name, symbol, value
-        if not callable(value):
+        if not callable(value) and not _is_open(value):
             raise TypeError(f"the value of {name} is a function of floats, got {value!r}")
         counted = isinstance(partials, (tuple, list))
-        if not counted and (not callable(partials) or _takes(partials, 2, exactly=True)):  # (out, x), and no *others
+        if (
+            not counted and not _is_open(partials) and (not callable(partials) or _takes(partials, 2, exactly=True))
+        ):  # (out, x), and no *others
             got = "a function" if callable(partials) else repr(partials)
             raise TypeError(f"the partials of {name} are a tuple, one for each operand, got {got}: write (f,)")
         self.partials = tuple(partials) if isinstance(partials, (tuple, list)) else partials
@@ -110,7 +112,7 @@ class Op:
                 "operands: write one partial for each operand"
             )
         for d in partials:
-            if not callable(d) and not is_number(d):
+            if not callable(d) and not is_number(d) and not _is_open(d):
                 raise TypeError(f"a partial of {self.name} is a number or a function of (out, *inputs), got {d!r}")
             if not _takes(d, 1 + self.arity):
                 raise TypeError(
@@ -209,6 +211,11 @@ class Op:
 
 
 _NUMBERS = {float, type(None)}  # what partials are; None: nothing is sent
+
+
+def _is_open(part: object) -> bool:
+    """Is it the `...` of an exercise, still to be filled in?"""
+    return part is ...
 
 
 def _takes(f: object, n: int, exactly: bool = False) -> bool:
