@@ -278,7 +278,12 @@ GOOD = {"weight": [[1.0, 2.0], [3.0, 4.0]], "bias": [5.0, 6.0]}
         (GOOD | {"extra": 1.0}, ValueError, "unknown: extra"),
         ({"weight": GOOD["weight"], "biases": [5.0, 6.0]}, ValueError, "missing: bias; unknown: biases"),
         (GOOD | {"bias": [5.0]}, ValueError, r"bias has shape \(2,\) in this model, got shape \(1,\)"),
-        (GOOD | {"bias": 5.0}, ValueError, r"bias has shape \(2,\) in this model, got shape \(\)"),
+        (GOOD | {"bias": 5.0}, ValueError, r"bias has shape \(2,\) in this model, got 5.0"),
+        (GOOD | {"bias": "ab"}, ValueError, r"bias has shape \(2,\) in this model, got 'ab'"),
+        (GOOD | {"bias": None}, ValueError, r"bias has shape \(2,\) in this model, got None"),
+        (GOOD | {"bias": [[1.0], 2.0]}, ValueError, r"bias: expected rows of one length, got rows of shapes"),
+        (GOOD | {"bias": [1.0, 1j]}, TypeError, r"bias: Value holds one real number, got 1j"),
+        (GOOD | {"bias": [1.0, 10**400]}, OverflowError, r"bias: a float holds at most 1.8e308"),
         (GOOD | {"weight": [[1.0, 2.0]]}, ValueError, r"weight has shape \(2, 2\) in this model, got shape \(1, 2\)"),
         (GOOD | {"weight": np.ones((2, 3))}, ValueError, r"got shape \(2, 3\)"),
         (
@@ -420,6 +425,7 @@ def test_a_size_that_is_none_is_refused(make, message):
         (lambda name: nn.Layer(2, 2, activation=name), "activation must be one of .*; got 'rulu'"),
         (lambda name: nn.MLP(2, [2, 1], activation=name), "activation must be one of .*; got 'rulu'"),
         (lambda name: nn.MLP(2, [2, 1], output=name), "activation must be one of .*; got 'rulu'"),
+        (lambda name: nn.MLP(2, [1], activation=name), "activation must be one of .*; got 'rulu'"),  # without a use
         (
             lambda name: nn.Neuron(2, init=name),
             r"init must be one of .*he_normal.*, or a function of \(nin, rng\); got 'rulu'",

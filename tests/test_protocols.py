@@ -671,6 +671,8 @@ def test_a_vector_of_values_is_differentiated_through():
             "hvp expects one number of the vector for each of 1 Values, got 2",
         ),
         (lambda x: hvp(x * x, x, [1.0]), TypeError, r"grad expects a list of Values"),
+        (lambda x: hvp(x * x, [x], 1.0), TypeError, "hvp expects the vector as a list of numbers, got 1.0"),
+        (lambda x: hvp(x * x, [x], "a"), TypeError, "hvp expects the vector as a list of numbers, got 'a'"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_differentiated_is_told(mistake, kind, message):

@@ -23,7 +23,7 @@ def number(name: str, x: object) -> float:
     """x as a float; TypeError unless it is one real number."""
     if type(x) is float:
         return x  # the usual case
-    if not isinstance(x, SupportsFloat) or getattr(x, "shape", None):
+    if not isinstance(x, SupportsFloat) or getattr(x, "shape", None) or hasattr(x, "local_grads"):
         raise TypeError(f"{name} must be one real number, got {x!r}")
     return float(x)
 

@@ -91,10 +91,8 @@ class Op:
         self.name, self.symbol, self.value = name, symbol, value
         if not callable(value) and not _is_open(value):
             raise TypeError(f"the value of {name} is a function of floats, got {value!r}")
-        counted = isinstance(partials, (tuple, list))
-        if (
-            not counted and not _is_open(partials) and (not callable(partials) or _takes(partials, 2, exactly=True))
-        ):  # (out, x), and no *others
+        open_or_counted = _is_open(partials) or isinstance(partials, (tuple, list))
+        if not open_or_counted and (not callable(partials) or _takes(partials, 2, exactly=True)):  # (out, x) alone
             got = "a function" if callable(partials) else repr(partials)
             raise TypeError(f"the partials of {name} are a tuple, one for each operand, got {got}: write (f,)")
         self.partials = tuple(partials) if isinstance(partials, (tuple, list)) else partials
