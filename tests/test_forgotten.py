@@ -1,4 +1,5 @@
-"""A loss that is made of a parameter which the optimiser has forgotten: told by `fit` and `doctor`, in both engines."""
+"""A loss that is made of a parameter which the optimiser has forgotten: told by `fit`, by the first step of a
+hand-written loop, and by `doctor`."""
 
 import functools
 import warnings

@@ -479,6 +479,16 @@ TO_WRITE = [*missing_of_activations(nn.ACTIVATIONS, ACTIVATIONS, nn.__all__)]
 INPUTS = [-30.0, -3.0, -0.75, -0.01, 0.01, 0.7, 3.0, 30.0]
 
 
+@pytest.mark.parametrize("name", ["gelu", "elu", "silu"])
+def test_a_composed_activation_is_right_to_the_stated_bound_on_both_tails(name):
+    points = [0.125 * i for i in range(-80, 81)]
+    compiled = pytest.importorskip("llvmlite") and tinygrad_lite.jit(nn.ACTIVATIONS[name]).batch(points).tolist()
+    for x, fast in zip(points, compiled, strict=True):
+        true, eager = ACTIVATIONS[name].value(mp.mpf(x)), nn.ACTIVATIONS[name](Value(x)).data
+        for got in (eager, fast):
+            assert abs(got - true) <= 2.0**-52 * (1.0 + abs(x)), (x, got)
+
+
 def test_an_activation_that_nobody_entered_anywhere_is_found_with_all_that_is_missing():
     forgotten = {"swish": nn.silu, "silu": nn.silu, "cosine": Value.cos}
     assert [line.split(", ")[0] for line in missing_of_activations(forgotten, ACTIVATIONS, nn.__all__)] == [

@@ -92,7 +92,8 @@ def _user_frame() -> tuple[FrameType, int]:
 
 def name_of(x: Value) -> str:
     """w1=-3 of a labelled Value, else Value(-3)."""
-    return f"{x.label}={x.data:g}" if x.label else f"Value({x.data:g})"
+    label = x.label if x.label.isprintable() else repr(x.label)  # nothing that a terminal obeys
+    return f"{label}={x.data:g}" if label else f"Value({x.data:g})"
 
 
 def equation(node: Value) -> str:

@@ -154,10 +154,8 @@ class Op:
             grads = [
                 None if not want else d(out, *inputs) if callable(d) else d for d, want in zip(self.partials, want_all)
             ]
-            if grads.count(None) != want_all.count(False):
-                raise TypeError(f"a partial of {self.name} returned None: is there a `return`?")
-        if out.__class__ is float and not set(map(type, grads)) <= _NUMBERS:
-            grads = [d if d is None else self.number(d, "a partial") for d in grads]
+        if out.__class__ is float and set(map(type, grads)) != {float}:
+            grads = self._numbers(grads, wanted)
         if self.selects is True:
             grads = [None if d.__class__ is float and d == 0.0 else d for d in grads]
         elif self.selects:
@@ -172,6 +170,13 @@ class Op:
             missing = ": is there a `return`?" if x is None else ""
             raise TypeError(f"{what} of {self.name} must be one real number, got {x!r}{missing}")
         return as_float(x)
+
+    def _numbers(self, grads: Sequence[Any], wanted: Sequence[bool] | None) -> list[float | None]:
+        """Partials as floats, None where nothing is sent; TypeError for another None, and for what is no number."""
+        want_all = wanted or (True,) * len(grads)
+        if isinstance(self.partials, tuple) and any(d is None and want for d, want in zip(grads, want_all)):
+            raise TypeError(f"a partial of {self.name} returned None: is there a `return`?")
+        return [d if d is None else self.number(d, "a partial") for d in grads]
 
     def _refuse_count(self, inputs: tuple[Any, ...]) -> NoReturn:
         takes = {-1: "at least one number", 1: "1 number"}.get(self.arity, f"{self.arity} numbers")
@@ -206,9 +211,6 @@ class Op:
         raise TypeError(
             f"the operation {self.name} cannot be pickled: define it at the top of a module, not in a function"
         )
-
-
-_NUMBERS = {float, type(None)}  # what partials are; None: nothing is sent
 
 
 def _is_open(part: object) -> bool:
