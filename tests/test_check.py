@@ -203,6 +203,26 @@ def test_a_function_that_returns_no_value_is_refused():
 # --- without `assert`
 
 
+@pytest.mark.parametrize(
+    ("mistake", "kind", "message"),
+    [
+        (
+            lambda: gradcheck(ops.exp, 2.0),
+            TypeError,
+            "gradcheck expects a function and a list of numbers, got exp and 2.0",
+        ),
+        (lambda: gradcheck(3.0, [2.0]), TypeError, "gradcheck expects a function and a list of numbers, got 3.0 and"),
+        (lambda: check_op(ops.exp, 2.0), TypeError, "check_op expects an Op and a list of numbers, got exp and 2.0"),
+        (lambda: check_op("exp", [2.0]), TypeError, "check_op expects an Op and a list of numbers, got 'exp' and"),
+        (lambda: check_op(ops.exp, [1.0, 2.0]), ValueError, "exp takes 1 operands, got 2 numbers"),
+        (lambda: check_op(ops.hypot, [1.0]), ValueError, "hypot takes 2 operands, got 1 numbers"),
+    ],
+)
+def test_what_cannot_be_checked_is_told(mistake, kind, message):
+    with pytest.raises(kind, match=message):
+        mistake()
+
+
 def test_no_check_of_the_package_is_an_assert():
     """python -O skips them. What may stay tells a type checker that something is not None."""
     package = Path(check.__file__).parent

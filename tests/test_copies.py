@@ -350,6 +350,18 @@ def test_what_else_a_user_holds(twin_of):
     assert (twin.data, twin.op, twin.call[1]) == (out.data, None, ([2.0],))
 
 
+@ways
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        optim.schedules.constant(0.1), optim.schedules.step_decay(0.1, 2, 0.5), optim.schedules.inverse_time(0.1, 3),
+        optim.schedules.cosine(0.1, 9), optim.schedules.linear(0.1, 9, end=0.01),
+    ],
+)  # fmt: skip
+def test_a_schedule_gives_the_same_rates(schedule, twin_of):
+    assert [twin_of(schedule)(t) for t in range(12)] == [schedule(t) for t in range(12)]
+
+
 def test_a_set_keeps_its_order_through_a_copy():
     model = nn.Module()
     model.ws = {Value(float(i)) for i in range(50)}

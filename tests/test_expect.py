@@ -25,7 +25,7 @@ def test_what_is_no_number_is_refused_by_name(x):
 
 
 def test_a_value_as_a_setting_says_how_to_write_the_number():
-    with pytest.raises(TypeError, match=r"or v.data for the plain number"):
+    with pytest.raises(TypeError, match=r"lr must be one real number, got Value.*: write v.data"):
         expect.number("lr", Value(0.1))
 
 

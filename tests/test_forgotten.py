@@ -1,11 +1,12 @@
-"""A loss that is made of a parameter which the optimiser has forgotten: told by `fit` and `doctor`, in both engines."""
+"""A loss that is made of a parameter which the optimiser has forgotten: told by `fit`, by the first step of a
+hand-written loop, and by `doctor`."""
 
 import functools
 import warnings
 
 import pytest
 
-from tinygrad_lite import TrainingWarning, Value, doctor, fit, nn, optim
+from tinygrad_lite import TrainingWarning, Value, doctor, fit, mean, nn, optim
 
 X, Y = [[0.1], [0.5], [-1.0]], [1.0, 2.0, -1.0]
 SLOPE, BETA = Value(0.25), Value(0.5, label="beta")
@@ -153,3 +154,48 @@ def test_doctor_finds_weights_that_a_model_uses_and_does_not_hold():
         assert "Value(0.25) (used by MLP, and not held): it is neither trained nor saved" in finding.seen
         assert "an attribute of the model" in finding.do
     assert not [f for f in doctor(MODEL, of_a_global, X, Y).findings if f.name == "not in the model"]
+
+
+# --- a loop written by hand
+
+
+def stepped(loss, opt, steps=3):
+    """What a hand-written loop warns of, all at its step."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(steps):
+            opt.zero_grad()
+            value = mean([loss(x, y) for x, y in zip(X, Y)])
+            value.backward()
+            opt.step()
+    assert {w.filename for w in caught} <= {__file__}
+    return [str(w.message) for w in caught]
+
+
+def test_a_hand_written_loop_is_told_once_at_its_first_step():
+    model = Scaled()
+    loss = lambda x, y: nn.mse(model(x), y)  # noqa: E731
+    (message,) = stepped(loss, optim.SGD(model.net.parameters(), 0.001))
+    assert message.startswith("the loss is made of scale of Scaled, which the optimiser does not know and never moves")
+    assert stepped(loss, optim.SGD(model.parameters(), 0.001)) == []
+
+
+def test_a_hand_written_loop_with_two_optimisers_knows_what_either_knows():
+    model = nn.MLP(1, [3, 1], seed=0)
+    biases = [p for name, p in model.named_parameters() if name.endswith("b")]
+    weights = [p for name, p in model.named_parameters() if not name.endswith("b")]
+    loss = lambda x, y: nn.mse(model(x), y)  # noqa: E731
+    first, second = optim.SGD(weights, 0.001, weight_decay=0.1), optim.SGD(biases, 0.001)
+    assert stepped(loss, first) == stepped(loss, second) == []
+    del second
+    assert "which the optimiser does not know" in stepped(loss, optim.SGD(weights, 0.001))[0]
+
+
+def test_what_a_hand_written_loop_freezes_whole_or_computes_without_modules_is_not_told():
+    model = nn.MLP(1, [3, 1], seed=0)
+    assert stepped(lambda x, y: nn.mse(model(x), y), optim.SGD(model.layers[-1].parameters(), 0.001)) == []
+    w, b = Value(1.0), Value(0.5)
+    assert stepped(lambda x, y: nn.mse(w * x[0] + b, y), optim.SGD([w], 0.001)) == []
+    gone = optim.SGD([w], 0.001)
+    (w * b).backward()  # its graph is gone by the time of the step
+    gone.step()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tinygrad_lite import TrainingWarning, Value, data, fit, nn, no_grad, ops, optim
+from tinygrad_lite import TrainingWarning, Value, anomaly, data, fit, nn, no_grad, ops, optim
 
 X, Y = [[0.5], [1.0], [-1.0]], [1.0, 2.0, -2.0]
 
@@ -513,3 +513,10 @@ def test_a_value_put_into_data_is_refused_before_any_gradient_changes():
     with pytest.raises(TypeError, match=r"the data of w=1.6 is a Value, not a number: write p.data -= lr \* p.grad"):
         (w * 3.0 + b).backward()
     assert (w.grad, b.grad) == (4.0, 1.0)
+
+
+def test_a_message_holds_nothing_that_a_terminal_obeys():
+    x = Value(0.0, label="x\x1b[2J\n")
+    with pytest.raises(FloatingPointError, match=r"'x\\x1b\[2J\\n'=0") as caught, anomaly():
+        x.log()
+    assert "\x1b" not in str(caught.value)

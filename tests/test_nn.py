@@ -278,7 +278,12 @@ GOOD = {"weight": [[1.0, 2.0], [3.0, 4.0]], "bias": [5.0, 6.0]}
         (GOOD | {"extra": 1.0}, ValueError, "unknown: extra"),
         ({"weight": GOOD["weight"], "biases": [5.0, 6.0]}, ValueError, "missing: bias; unknown: biases"),
         (GOOD | {"bias": [5.0]}, ValueError, r"bias has shape \(2,\) in this model, got shape \(1,\)"),
-        (GOOD | {"bias": 5.0}, ValueError, r"bias has shape \(2,\) in this model, got shape \(\)"),
+        (GOOD | {"bias": 5.0}, ValueError, r"bias has shape \(2,\) in this model, got 5.0"),
+        (GOOD | {"bias": "ab"}, ValueError, r"bias has shape \(2,\) in this model, got 'ab'"),
+        (GOOD | {"bias": None}, ValueError, r"bias has shape \(2,\) in this model, got None"),
+        (GOOD | {"bias": [[1.0], 2.0]}, ValueError, r"bias: expected rows of one length, got rows of shapes"),
+        (GOOD | {"bias": [1.0, 1j]}, TypeError, r"bias: Value holds one real number, got 1j"),
+        (GOOD | {"bias": [1.0, 10**400]}, OverflowError, r"bias: a float holds at most 1.8e308"),
         (GOOD | {"weight": [[1.0, 2.0]]}, ValueError, r"weight has shape \(2, 2\) in this model, got shape \(1, 2\)"),
         (GOOD | {"weight": np.ones((2, 3))}, ValueError, r"got shape \(2, 3\)"),
         (
@@ -420,6 +425,7 @@ def test_a_size_that_is_none_is_refused(make, message):
         (lambda name: nn.Layer(2, 2, activation=name), "activation must be one of .*; got 'rulu'"),
         (lambda name: nn.MLP(2, [2, 1], activation=name), "activation must be one of .*; got 'rulu'"),
         (lambda name: nn.MLP(2, [2, 1], output=name), "activation must be one of .*; got 'rulu'"),
+        (lambda name: nn.MLP(2, [1], activation=name), "activation must be one of .*; got 'rulu'"),  # without a use
         (
             lambda name: nn.Neuron(2, init=name),
             r"init must be one of .*he_normal.*, or a function of \(nin, rng\); got 'rulu'",
@@ -471,6 +477,16 @@ def missing_of_activations(known, records, offered):
 
 TO_WRITE = [*missing_of_activations(nn.ACTIVATIONS, ACTIVATIONS, nn.__all__)]
 INPUTS = [-30.0, -3.0, -0.75, -0.01, 0.01, 0.7, 3.0, 30.0]
+
+
+@pytest.mark.parametrize("name", ["gelu", "elu", "silu"])
+def test_a_composed_activation_is_right_to_the_stated_bound_on_both_tails(name):
+    points = [0.125 * i for i in range(-80, 81)]
+    compiled = pytest.importorskip("llvmlite") and tinygrad_lite.jit(nn.ACTIVATIONS[name]).batch(points).tolist()
+    for x, fast in zip(points, compiled, strict=True):
+        true, eager = ACTIVATIONS[name].value(mp.mpf(x)), nn.ACTIVATIONS[name](Value(x)).data
+        for got in (eager, fast):
+            assert abs(got - true) <= 2.0**-52 * (1.0 + abs(x)), (x, got)
 
 
 def test_an_activation_that_nobody_entered_anywhere_is_found_with_all_that_is_missing():

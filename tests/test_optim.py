@@ -568,6 +568,7 @@ STATE = {"lr": 0.5, "t": 4, "state": [[1.0, 2.0]] * 5}
             (STATE | {"t": t}, ValueError, "t must be a whole number of steps, at least 0, got")
             for t in (
                 -5,
+                10**400,
                 1.5,
                 math.nan,
                 math.inf,
@@ -580,7 +581,9 @@ STATE = {"lr": 0.5, "t": 4, "state": [[1.0, 2.0]] * 5}
         ),
         *((STATE | {"t": t}, TypeError, "t must be a number, got") for t in (True, np.bool_(True))),
         *((STATE | {"lr": lr}, ValueError, "lr must be a finite number") for lr in (math.nan, math.inf)),
-        *((STATE | {"lr": lr}, TypeError, "lr must be ") for lr in ("0.5", True, [0.5], 1j)),
+        *((STATE | {"lr": lr}, TypeError, "lr must be ") for lr in ("0.5", True, [0.5], 1j, Value(0.5))),
+        (STATE | {"skips": [5, 0, 0, 0, 0]}, ValueError, "skips are some of the steps made, t=4, got 5"),
+        *((STATE | {"skips": skips}, TypeError, "skips must be a list, got") for skips in (None, "ab", 3)),
         *(
             (STATE | {"state": rows}, TypeError, "state must be a list, got")
             for rows in (7, "ab", None, {0: [1.0, 2.0]})
@@ -595,7 +598,7 @@ STATE = {"lr": 0.5, "t": 4, "state": [[1.0, 2.0]] * 5}
         ),
         *(
             (STATE | {"state": [[1.0, 2.0]] * 4 + [[1.0, x]]}, TypeError, r"state\[4\] must be ")
-            for x in (True, "2", None, [2.0], 1j)
+            for x in (True, "2", None, [2.0], 1j, Value(2.0))
         ),
     ],
 )
@@ -703,6 +706,25 @@ def test_a_schedule_to_an_end_never_turns_round(make):
 def test_a_schedule_of_nothing_is_refused_when_it_is_made(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [schedules.step_decay(0.1, 5), schedules.inverse_time(0.1, 5), schedules.cosine(0.1, 5), schedules.linear(0.1, 5)],
+)
+def test_a_schedule_knows_no_time_before_the_first_step(schedule):
+    for t in (-1, -50, math.nan):
+        with pytest.raises(ValueError, match="t must be a finite number of at least 0, got"):
+            schedule(t)
+    with pytest.raises(TypeError, match="t must be one real number, got 'now'"):
+        schedule("now")
+    assert schedule(np.int64(3)) == schedule(3) == schedule(3.0)
+
+
+@pytest.mark.parametrize("betas", [0.9, (0.9,), (0.9, 0.99, 0.999), None, "ab"])
+def test_betas_are_two_numbers(betas):
+    with pytest.raises(TypeError, match="betas"):
+        Adam([Value(1.0)], 0.1, betas=betas)
 
 
 # --- parameters that a step's loss is not made of

@@ -52,6 +52,18 @@ FORMS = {
     "round(v, 2)": (lambda v: v + round(v, 2), 2.567, 5.137, 1.0),
     "math.floor(v)": (lambda v: v * math.floor(v), -2.5, 7.5, -3.0),
     "math.ceil(v)": (lambda v: v * math.ceil(v), -2.5, 5.0, -2.0),
+    "math.trunc(v)": (lambda v: v * math.trunc(v), -2.5, 5.0, -2.0),
+    "round(v, -1)": (lambda v: v + round(v, -1), 27.0, 57.0, 1.0),
+    "np.round(v, 1)": (lambda v: v + np.round(v, 1), 2.56, 5.16, 1.0),
+    "np.ceil(v)": (lambda v: v * np.ceil(v), 2.5, 7.5, 3.0),
+    "np.trunc(v)": (lambda v: v * np.trunc(v), -2.5, 5.0, -2.0),
+    "np.square(v)": (lambda v: np.square(v), 2.5, 6.25, 5.0),
+    "np.reciprocal(v)": (lambda v: np.reciprocal(v), 2.0, 0.5, -0.25),
+    "np.sum(v)": (lambda v: v * np.sum(v), 2.5, 6.25, 5.0),
+    "np.sum([...])": (lambda v: np.sum([v, v * v]), 2.5, 8.75, 6.0),
+    "np.mean([...])": (lambda v: np.mean([v, v * v]), 2.5, 4.375, 3.0),
+    "np.var([...])": (lambda v: np.var([v, 2.0 * v]), 2.0, 1.0, 1.0),
+    "np.std([...])": (lambda v: np.std([v, 3.0 * v]), 2.0, 2.0, 1.0),
     "v.floor()": (lambda v: v - v.floor(), -2.25, 0.75, 1.0),
     "np.exp(v)": (lambda v: np.exp(v), 0.0, 1.0, 1.0),
     "np.log2(v)": (lambda v: np.log2(v), 8.0, 3.0, 1.0 / 8.0 / math.log(2.0)),
@@ -69,11 +81,15 @@ FORMS = {
     "v.detach()": (lambda v: v * v.detach(), 2.5, 6.25, 2.5),
     "where(v == 2.5, ...)": (lambda v: where(v == 2.5, 2 * v, v), 2.5, 5.0, 2.0),
     "where(v != 1, ...)": (lambda v: where(v != 1, 2 * v, v), 2.5, 5.0, 2.0),
+    "(v > 0) & (v < 1)": (lambda v: where((v > 0) & (v < 1), 2 * v, v), 0.5, 1.0, 2.0),
+    "(v > 0) | (v < 1)": (lambda v: where((v > 0) | (v < -1), 2 * v, v), 0.5, 1.0, 2.0),
+    "~(v > 0)": (lambda v: where(~(v > 1), 2 * v, v), 0.5, 1.0, 2.0),
     "leaky_relu(v)": (lambda v: leaky_relu(v), -2.0, -0.2, 0.1),
     "v.leaky_relu()": (lambda v: v.leaky_relu(), -2.0, -0.2, 0.1),
 }
 
 
+@pytest.mark.filterwarnings("ignore:Bitwise inversion:DeprecationWarning")
 @pytest.mark.parametrize(("f", "x", "value", "slope"), FORMS.values(), ids=FORMS)
 def test_a_form_means_the_same_eager_and_compiled(f, x, value, slope):
     v = Value(x)
@@ -86,6 +102,97 @@ def test_a_form_means_the_same_eager_and_compiled(f, x, value, slope):
     parameter = Value(x)
     got, gradient = jit(lambda: f(parameter)).value_and_grad()
     assert (got, gradient.tolist()) == (pytest.approx(value, rel=1e-15), pytest.approx([slope], rel=1e-15))
+
+
+# --- conditions
+
+CONDITIONS = {
+    "c & d": lambda c, d: c & d,
+    "c | d": lambda c, d: c | d,
+    "c ^ d": lambda c, d: c ^ d,
+    "~c": lambda c, d: ~c,
+    "~~c": lambda c, d: ~~c,
+    "~c & ~d": lambda c, d: ~c & ~d,
+    "~c | d": lambda c, d: ~c | d,
+    "~(c & ~d)": lambda c, d: ~(c & ~d),
+    "~(c ^ d)": lambda c, d: ~(c ^ d),
+    "True & c": lambda c, d: True & c,
+    "c & False": lambda c, d: c & False,
+    "False | d": lambda c, d: False | d,
+    "np.bool_ ^ c": lambda c, d: np.bool_(True) ^ c,
+    "c == d": lambda c, d: c == d,
+    "c != d": lambda c, d: c != d,
+    "np.logical_and": lambda c, d: np.logical_and(c, d),
+    "np.logical_or": lambda c, d: np.logical_or(c, d),
+    "np.logical_not": lambda c, d: np.logical_not(c),
+}
+
+
+@pytest.mark.sample(len(CONDITIONS))
+@pytest.mark.filterwarnings("ignore:Bitwise inversion:DeprecationWarning")  # of Python's own, from 3.12 on
+@pytest.mark.parametrize("combined", CONDITIONS.values(), ids=CONDITIONS)
+def test_conditions_combine_eager_and_recorded_alike(combined):
+    points = [(x, y) for x in (-1.0, 0.5, 1.0, math.nan) for y in (-1.0, 0.5, 2.0, math.nan)]
+    comparisons = (lambda x, y: (x > 0, y <= 1)), (lambda x, y: (x == 0.5, y != 2.0)), (lambda x, y: (y >= x, x < 1))
+    for compared in comparisons:
+
+        def f(x, y, compared=compared):
+            return where(combined(*compared(x, y)), 1.0, 0.0)
+
+        expected = [float(bool(combined(*map(np.bool_, compared(x, y))))) for x, y in points]  # of which ~ is `not`
+        assert [f(Value(x), Value(y)) for x, y in points] == expected
+        assert jit(f).batch(*zip(*points)).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [
+        (lambda v: v & v, r"& combines conditions, and a Value is a number: compare it, as in \(v > 0\) & \(w > 0\)"),
+        (lambda v: 1 & v, "& combines conditions, and a Value is a number"),
+        (lambda v: v | (v > 0), r"\| combines conditions, and a Value is a number"),
+        (lambda v: ~v, r"~ combines conditions, .* as in ~\(v > 0\)"),
+        (lambda v: v ^ 2, r"for a power write v \*\* 2"),
+        (lambda v: 2 ^ v, r"for a power write v \*\* 2"),
+    ],
+)
+def test_a_number_is_no_condition(mistake, message):
+    with pytest.raises(TypeError, match=message):
+        mistake(Value(2.0))
+    with pytest.raises(TypeError, match=message):
+        jit(mistake).batch([2.0])
+
+
+@pytest.mark.parametrize("digits", [0, 1, 2, 15, 17, 300, 400, -1, -2, -300, -400])
+def test_rounding_to_digits_is_numpys_and_never_overflows(digits):
+    points = [
+        0.0,
+        -0.0,
+        2.5,
+        -0.125,
+        4.35,
+        1234.5678,
+        1e-300,
+        1e300,
+        -1e300,
+        2.0**52 + 1.0,
+        math.inf,
+        -math.inf,
+        math.nan,
+    ]
+    found = [round(Value(x), digits) for x in points]
+    assert jit(lambda x: round(x, digits)).batch(points).tolist() == pytest.approx([r.data for r in found], nan_ok=True)
+    for x, r in zip(points, found, strict=True):
+        expected = (
+            float(np.round(np.float64(x), digits))
+            if abs(digits) < 20 and abs(x) < 1e100
+            else round(x, digits)
+            if (math.isfinite(x))
+            else x
+        )
+        assert r.data == pytest.approx(expected, rel=1e-15, abs=1e-300, nan_ok=True)
+        r.backward()
+    with pytest.raises(TypeError, match="cannot be interpreted as an integer"):
+        round(Value(1.0), 1.5)
 
 
 def test_plus_v_is_v():
@@ -307,6 +414,7 @@ HINTS = {
     "a text": ("1.5", r"got '1.5' \(str\); for a text that holds a number write Value\(float\(text\)\)"),
     "a Value": (Value(1.0), r"for a constant copy of a Value write Value\(v.data\) or v.detach\(\)"),
     "a date": (np.datetime64("2020-01-01"), r"got .*datetime64"),
+    "a span of time": (np.timedelta64(3), r"got .*timedelta64"),
     "a masked number": (np.ma.masked, r"got masked \(MaskedConstant\)$"),
     "an object": (object(), r"got <object object at .*> \(object\)$"),
 }
@@ -332,6 +440,11 @@ MICROGRADS = {
     "Value(t, _children=(self,))": lambda v: Value(0.5, _children=(v,)),
     "Value(t, _children=..., _op=...)": lambda v: Value(0.5, _children=(v,), _op="tanh"),
     "Value(t, _op='tanh')": lambda v: Value(0.5, _op="tanh"),
+    "out._prev = {self}": lambda v: setattr(v, "_prev", {v}),
+    "out._op = '+'": lambda v: setattr(v, "_op", "+"),
+    "def _backward(self)": lambda v: type("Mine", (type(v),), {"_backward": lambda self: None}),
+    "_backward = None": lambda v: type("Mine", (type(v),), {"_backward": None}),
+    "a slot _backward": lambda v: type("Mine", (type(v),), {"__slots__": ("_backward",)}),
     "out._backward = f": lambda v: setattr(v, "_backward", lambda: None),
 }
 
@@ -375,7 +488,15 @@ def test_other_arguments_are_refused_by_name(mistake, message):
         (lambda: ops.exp(), TypeError, "exp takes 1 number, got 0 arguments"),
         (lambda: ops.exp(Value(1.0), 2), TypeError, "exp takes 1 number, got 2 arguments"),
         (lambda: ops.hypot(1, 2, 3), TypeError, "hypot takes 2 numbers, got 3 arguments"),
-        (lambda: ops.where(Value(1.0), 1), TypeError, "where takes 3 numbers, got 2 arguments"),
+        (lambda: ops.where(Value(1.0), 1), TypeError, r"where takes \(condition, a, b\), got 2 arguments"),
+        (lambda: maximum([1, 2]), TypeError, r"takes its numbers one by one, got a list: write maximum\(\*xs\)"),
+        (lambda: maximum(np.ones(2)), TypeError, r"one by one, got a ndarray: write maximum\(\*xs\)"),
+        (lambda: ops.minimum(x for x in [1.0]), TypeError, r"one by one, got a generator: write minimum\(\*xs\)"),
+        (lambda: mean(), TypeError, r"mean takes \(xs\), one list of numbers: write mean\(\[a, b, ...\]\), got 0"),
+        (lambda: mean([]), ValueError, "mean expects at least one number, got an empty list"),
+        (lambda: dot([1.0], [1.0, 2.0]), ValueError, "dot expects two lists of one length, got 1 and 2 numbers"),
+        (lambda: Value(1.0) + 10**400, OverflowError, "a float holds at most 1.8e308, got an integer of 1329 bits"),
+        (lambda: 10**400 - Value(1.0), OverflowError, "a float holds at most 1.8e308, got an integer of 1329 bits"),
         (lambda: clip(Value(1.0)), TypeError, "clip takes 3 numbers, got 1 argument$"),
         (lambda: leaky_relu(), TypeError, r"leaky_relu takes \(x, slope\), got 0 arguments"),
         (
@@ -420,6 +541,48 @@ def test_partials_without_their_comma_are_told_where_the_operation_is_made(make,
         make()
     assert str(caught.value).startswith("the partials of cube are a tuple, one for each operand, ")
     assert got in str(caught.value) and str(caught.value).endswith("write (f,)")
+
+
+def given_two(value):
+    return Op("two", "two", value, (lambda out, x, y: y, lambda out, x, y: x))
+
+
+def returns_none(out, x):
+    """Its `return` was forgotten."""
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Op("f", "f", lambda x: x, (1.0, 1.0)), "f has 2 partials, and its value takes another"),
+        (lambda: Op("f", "f", lambda x, y: x * y, (lambda out, x, y: y,)), "f has 1 partial, and its value"),
+        (lambda: Op("f", "f", lambda x: x, ()), "f has 0 partials"),
+        (lambda: Op("f", "f", lambda x: x * x, (lambda x: 2 * x,)), "takes the result and the operands"),
+        (lambda: Op("f", "f", lambda x: x, ("1",)), r"a partial of f is a number or a function of \(out"),
+        (lambda: Op("f", "f", lambda x: x, (None,)), r"a partial of f is a number or a function .*, got None"),
+        (lambda: Op("f", "f", 3.0, (1.0,)), "the value of f is a function of floats, got 3.0"),
+        (lambda: Op("f", "f", lambda x: x, (returns_none,))(Value(1.0)), r"a partial of f returned None"),
+        (lambda: Op("f", "f", lambda x: x, (lambda o, x: (x,),))(Value(1.0)), r"a partial of f must .*\(1.0,\)$"),
+        (lambda: Op("f", "f", lambda x: None, (1.0,))(Value(1.0)), r"got None: is there a `return`"),
+        (lambda: Op("f", "f", lambda x: None, (1.0,))(1.0), r"got None: is there a `return`"),
+        (lambda: Op("f", "f", lambda x: [x], (1.0,))(Value(1.0)), r"value of f must be one real number, got \[1.0\]$"),
+    ],
+)  # fmt: skip
+def test_an_operation_that_cannot_be_right_is_told(make, message):
+    with pytest.raises(TypeError, match=message):
+        make()
+
+
+def test_numbers_of_any_type_that_an_operation_returns_are_floats():
+    x = Value(2.0)
+    for out in (
+        Op("f", "f", np.sin, (lambda out, x: np.cos(x),))(x),
+        Op("f", "f", lambda x: int(x), (1,))(x),
+        Op("f", "f", lambda x: np.float32(x), (lambda out, x: np.array(3),))(x),
+        given_two(lambda x, y, scale=1: scale * x * y)(x, 3),
+    ):
+        assert out.data.__class__ is float and {d.__class__ for d in out.local_grads} <= {float, type(None)}
+    assert Op("f", "f", np.exp, (lambda out, x: out,))(0.0).__class__ is float
 
 
 def test_a_list_of_partials_will_do():
@@ -508,6 +671,8 @@ def test_a_vector_of_values_is_differentiated_through():
             "hvp expects one number of the vector for each of 1 Values, got 2",
         ),
         (lambda x: hvp(x * x, x, [1.0]), TypeError, r"grad expects a list of Values"),
+        (lambda x: hvp(x * x, [x], 1.0), TypeError, "hvp expects the vector as a list of numbers, got 1.0"),
+        (lambda x: hvp(x * x, [x], "a"), TypeError, "hvp expects the vector as a list of numbers, got 'a'"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_differentiated_is_told(mistake, kind, message):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from .derivatives import grad
 from .engine import Value
+from .ieee import same
 from .ops import Op
 
 
@@ -29,6 +30,8 @@ def gradcheck(
     >>> gradcheck(lambda a, b: (a * b).tanh(), [0.5, -1.0])
     True
     """
+    if not callable(f) or isinstance(inputs, str) or not hasattr(inputs, "__len__"):
+        raise TypeError(f"gradcheck expects a function and a list of numbers, got {f!r} and {inputs!r}")
     values = [Value(x) for x in inputs]
     out = f(*values)
     if not isinstance(out, Value):
@@ -39,7 +42,7 @@ def gradcheck(
         expected = _difference(f, inputs, i, h)
         for how, got in ("backward", value.grad), ("grad", replayed[i].data):
             close = math.isclose(got, expected, rel_tol=rtol, abs_tol=atol)
-            if not close and not (math.isnan(got) and math.isnan(expected)):  # not `assert`, which python -O skips
+            if not close and not same(got, expected):  # not `assert`, which python -O skips
                 raise AssertionError(
                     f"d f / d input {i} at {list(inputs)}: {how} gives {got!r}, the central difference {expected!r}"
                 )
@@ -54,6 +57,10 @@ def check_op(op: Op, inputs: Sequence[float], order: int = 2, rtol: float = 1e-5
     >>> check_op(tanh, [0.3])
     True
     """
+    if not isinstance(op, Op) or isinstance(inputs, str) or not hasattr(inputs, "__len__"):
+        raise TypeError(f"check_op expects an Op and a list of numbers, got {op!r} and {inputs!r}")
+    if len(inputs) != op.arity >= 0:
+        raise ValueError(f"{op} takes {op.arity} operands, got {len(inputs)} numbers")
 
     def derivative(path: tuple[int, ...]) -> Callable[..., Value]:
         def f(*xs: Value) -> Value:

@@ -87,6 +87,8 @@ def hvp(out: Value, wrt: Iterable[Value], vector: Sequence[Number]) -> list[Valu
     """
     wrt = wrt if isinstance(wrt, Value) else list(wrt)
     gradient = grad(out, wrt)
+    if isinstance(vector, str) or not hasattr(vector, "__len__"):
+        raise TypeError(f"hvp expects the vector as a list of numbers, got {vector!r}")
     if len(vector) != len(gradient):
         raise ValueError(f"hvp expects one number of the vector for each of {len(gradient)} Values, got {len(vector)}")
     return grad(ops.dot(gradient, vector), wrt)

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import html
 import math
-import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Real
-from pathlib import Path
 from typing import NamedTuple
 
 from . import expect, nn, ops
 from .derivatives import gradients
 from .engine import Value, topological_order
 from .examples import one_by_one, pairs
-from .mistakes import TrainingWarning, forgotten, not_a_loss
+from .mistakes import TrainingWarning, forgotten, not_a_loss, raised_at
 from .modes import anomaly, no_grad, no_grad_active
 from .notation import aligned, filled, printable
 from .op import Op, as_float
@@ -435,10 +433,9 @@ def _twice(examples: Examples) -> Examples:
 
 def _told(error: Exception) -> str:
     """The error, and where in the user's program it came: the innermost frame outside this package."""
-    frames = traceback.extract_tb(error.__traceback__)
-    here = str(Path(__file__).parent)
-    frame = next((f for f in reversed(frames) if not f.filename.startswith(here)), frames[0])
-    return f"{type(error).__name__}: {error} ({frame.filename}:{frame.lineno}: {frame.line})"
+    frame = raised_at(error)
+    where = f" ({frame.filename}:{frame.lineno}: {frame.line})" if frame else ""
+    return f"{type(error).__name__}: {error}{where}"
 
 
 def _sum_to_one(node: Value) -> bool:

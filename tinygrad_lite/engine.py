@@ -94,7 +94,8 @@ class Value(Methods, Protocols):
         if set(map(type, data)) != {float}:  # x.data = np.float32(0.1)
             data = [number_of(x) for x in operands]
         node = object.__new__(cls)
-        node.data = out = op.value(*data)
+        out = op.value(*data)
+        node.data = out = out if out.__class__ is float else op.number(out)
         node.grad = UNREACHED
         node.label = ""
         node.op = op
@@ -184,6 +185,7 @@ class Value(Methods, Protocols):
                 for x, dx in zip(node.args, node.local_grads):
                     if dx is not None:
                         x.grad += dx * upstream
+        mistakes.note_pass(self)
 
     def zero_grad(self) -> None:
         """Forget the gradient: 0.0, as before any backward pass."""

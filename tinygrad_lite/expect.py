@@ -25,6 +25,8 @@ def number(name: str, x: object) -> float:
         return x  # the usual case
     if not isinstance(x, SupportsFloat) or getattr(x, "shape", None):
         raise TypeError(f"{name} must be one real number, got {x!r}")
+    if hasattr(x, "local_grads"):
+        raise TypeError(f"{name} must be one real number, got {x!r}: write v.data")
     return float(x)
 
 
@@ -143,7 +145,7 @@ def inputs(who: str, nin: int, x: Sequence[T]) -> Sequence[T]:
     as a list, whose numbers are read faster, and by position whatever their labels are."""
     if x.__class__ is not list and hasattr(x, "tolist"):
         x = x.tolist()
-    if isinstance(x, str) or not hasattr(x, "__len__"):
+    if isinstance(x, (str, dict, set, frozenset)) or not hasattr(x, "__len__"):
         raise TypeError(f"{who} expects a list of {nin} inputs, got {x!r}; for one input write [x]")
     if len(x) and hasattr(x[0], "__len__") and not isinstance(x[0], str):
         raise TypeError(

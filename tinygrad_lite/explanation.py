@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, cast
 from . import notation, ops
 from .derivatives import gradients
 from .engine import UNREACHED, Value, topological_order
+from .ieee import same
 from .mistakes import has_changed
 from .notation import Prose, Table, Written, joined, named, number, partial, say, word, written
 from .op import Op, as_float
@@ -451,7 +452,7 @@ def _size(x: float) -> float:
 
 
 def _same(a: float, b: float) -> bool:
-    return a == b or (math.isnan(a) and math.isnan(b)) or math.isclose(a, b, rel_tol=1e-9)
+    return same(a, b) or math.isclose(a, b, rel_tol=1e-9)
 
 
 def _added(xs: Iterable[float | None]) -> float:

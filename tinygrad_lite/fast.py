@@ -68,15 +68,15 @@ def _binary(op: Op, Value: Any, unreached: float) -> tuple[Recorder, Recorder]:
         if active or a.__class__ is not Value:
             return op(a, b)
         x = a.data
-        if b.__class__ is Value:
-            y = b.data
-        elif b.__class__ is float or b.__class__ is int:
-            y = b = float(b)
-        else:
-            return op(a, b)
         try:
+            if b.__class__ is Value:
+                y = b.data
+            elif b.__class__ is float or b.__class__ is int:
+                y = b = float(b)
+            else:
+                return op(a, b)
             out = value(x, y)
-        except TypeError:  # of x.data = "1.5", which `record` refuses
+        except (TypeError, OverflowError):  # of x.data = "1.5", of 10**400, which `record` refuses
             out = None
         if out.__class__ is not float:
             return op(a, b)
@@ -95,10 +95,11 @@ def _binary(op: Op, Value: Any, unreached: float) -> tuple[Recorder, Recorder]:
     def reflected(b: Any, a: Any) -> Any:
         if active or b.__class__ is not Value or not (a.__class__ is float or a.__class__ is int):
             return op(a, b)
-        x, y = float(a), b.data
+        y = b.data
         try:
+            x = float(a)
             out = value(x, y)
-        except TypeError:
+        except (TypeError, OverflowError):
             out = None
         if out.__class__ is not float:
             return op(a, b)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import itertools
 import linecache
+import os
 import sys
+import threading
+import traceback
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import is_
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
@@ -62,6 +66,14 @@ def line_of(frame: FrameType, number: int) -> str:
     return f"{file}:{number}: {linecache.getline(file, number).strip()}"
 
 
+def raised_at(error: BaseException, besides: str = "<frozen") -> traceback.FrameSummary | None:
+    """The innermost place outside this package that an exception passed. besides: how the names of files begin that
+    are no user's either."""
+    here = os.path.dirname(__file__)
+    frames = traceback.extract_tb(error.__traceback__)
+    return next((f for f in reversed(frames) if not f.filename.startswith((here, besides))), None)
+
+
 def in_package(frame: FrameType) -> bool:
     """Does this frame run a function of the package?"""
     return str(frame.f_globals.get("__name__", "")).partition(".")[0] == __name__.partition(".")[0]
@@ -80,7 +92,8 @@ def _user_frame() -> tuple[FrameType, int]:
 
 def name_of(x: Value) -> str:
     """w1=-3 of a labelled Value, else Value(-3)."""
-    return f"{x.label}={x.data:g}" if x.label else f"Value({x.data:g})"
+    label = x.label if x.label.isprintable() else repr(x.label)  # nothing that a terminal obeys
+    return f"{label}={x.data:g}" if label else f"Value({x.data:g})"
 
 
 def equation(node: Value) -> str:
@@ -125,6 +138,18 @@ def note_leaf(leaf: Value) -> None:
         raise TypeError(f"the grad of {name_of(leaf)} is None, not a number: write p.zero_grad()")
 
 
+class _Here(threading.local):
+    root: Callable[[], Value | None] = staticmethod(lambda: None)  # a weak reference to that of the last backward pass
+
+
+_here = _Here()
+
+
+def note_pass(root: Value) -> None:
+    """After a backward pass: of what it was, for the first step that follows."""
+    _here.root = weakref.ref(root)
+
+
 def refuse_value_as_data(x: Value) -> NoReturn:
     """TypeError of p.data = p - lr * p.grad, which makes a Value of what has to be its number."""
     raise TypeError(f"the data of {name_of(x)} is a Value, not a number: write p.data -= lr * p.grad")
@@ -143,6 +168,7 @@ def has_changed(node: Value) -> bool:
 
 # --- what an optimiser's steps show of the loop around them
 
+_optimisers: weakref.WeakKeyDictionary[Optimizer, bool] = weakref.WeakKeyDictionary()
 PATIENCE = 10  # steps in a row in which the same parameters go unreached; rows of a table go in turn
 
 
@@ -162,6 +188,8 @@ class LastStep(NamedTuple):
 def look_at_step(opt: Optimizer) -> None:
     """TrainingWarning where no backward pass has reached any parameter since the last step, or the same few not
     for `PATIENCE` steps, and where one added to the gradient that the last step had already used."""
+    if not _optimisers[opt]:
+        _look_at_first_step(opt)
     last, before = opt.last_step, [getattr(p, "before", None) for p in opt.params]
     unreached = [
         i
@@ -181,6 +209,20 @@ def look_at_step(opt: Optimizer) -> None:
                 f"{_parameter_names(opt.params, kept)} still held the gradient of the last step, and backward added "
                 "to it: call zero_grad() before backward(), or step(accumulate=True) where that is meant",
             )
+
+
+def note_optimiser(opt: Optimizer) -> None:
+    """Of all there are, one may know what another does not."""
+    _optimisers[opt] = False  # whether its loss was looked at
+
+
+def _look_at_first_step(opt: Optimizer) -> None:
+    """TrainingWarning where the loss of a hand-written loop is made of a parameter that no optimiser knows."""
+    root = _here.root()
+    values = list(reached([root], lambda kind: False, lambda x: getattr(x, "args", ()))) if root is not None else []
+    modules = {id(v.call[0]): v.call[0] for v in values if hasattr(v, "call")}
+    others = {p for other in list(_optimisers) if other is not opt for p in other.params}
+    look_for_forgotten(modules.values(), opt, [v for v in values if v not in others])
 
 
 def spend(opt: Optimizer, accumulate: bool) -> None:
@@ -240,6 +282,7 @@ def look_for_forgotten(functions: Iterable[object], opt: Optimizer, values: Iter
 
     functions: the loss and the penalty. values: of their graph.
     """
+    _optimisers[opt] = True
     found = forgotten(functions, opt.params, values)
     if found:
         names = list(found.values())

@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from inspect import CO_VARARGS
 from numbers import Real
-from types import EllipsisType
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, NoReturn, overload
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def as_float(x: Any) -> float:
 def is_number(x: Any) -> bool:
     """Is x one real number: a Real, a Decimal, an array or tensor without dimensions?"""
     if isinstance(x, Real):
-        return True
+        return getattr(getattr(x, "dtype", None), "kind", "f") != "m"  # a span of time is one of NumPy's integers
     if hasattr(x, "record") or hasattr(x, "mask") or isinstance(x, str):
         return False
     kind = getattr(getattr(x, "dtype", None), "kind", "f")  # b, i, u, f: real numbers; O, c, M, m, ... : none
@@ -87,16 +88,35 @@ class Op:
         selects: bool | tuple[bool, ...] = False,
         pack: Callable[..., tuple[Any, ...]] | None = None,
     ) -> None:
-        code = getattr(partials, "__code__", None)
-        if code is not None and code.co_argcount == 2 and not code.co_flags & 4:  # (out, x), and no *others
-            raise TypeError(f"the partials of {name} are a tuple, one for each operand, got a function: write (f,)")
         self.name, self.symbol, self.value = name, symbol, value
-        if not callable(partials) and not isinstance(partials, (tuple, list, EllipsisType)):  # ...: to do
-            raise TypeError(f"the partials of {name} are a tuple, one for each operand, got {partials!r}: write (f,)")
-        self.partials = tuple(partials) if isinstance(partials, list) else partials
+        if not callable(value) and not _is_open(value):
+            raise TypeError(f"the value of {name} is a function of floats, got {value!r}")
+        open_or_counted = _is_open(partials) or isinstance(partials, (tuple, list))
+        if not open_or_counted and (not callable(partials) or _takes(partials, 2, exactly=True)):  # (out, x) alone
+            got = "a function" if callable(partials) else repr(partials)
+            raise TypeError(f"the partials of {name} are a tuple, one for each operand, got {got}: write (f,)")
+        self.partials = tuple(partials) if isinstance(partials, (tuple, list)) else partials
         self.selects, self.pack = selects, pack
         self.arity = len(self.partials) if isinstance(self.partials, tuple) else -1  # -1: any number of operands
         self.home = sys._getframe(1).f_globals.get("__name__", "")  # the module where a pickle finds it again
+        if isinstance(self.partials, tuple):
+            self._check_partials(self.partials)
+
+    def _check_partials(self, partials: tuple[Partial, ...]) -> None:
+        """TypeError unless there is one for each operand of the value: a number, or a function of (out, *inputs)."""
+        if not self.arity or not _takes(self.value, self.arity):
+            raise TypeError(
+                f"{self.name} has {self.arity} partial{'s' * (self.arity != 1)}, and its value takes another number of "
+                "operands: write one partial for each operand"
+            )
+        for d in partials:
+            if not callable(d) and not is_number(d) and not _is_open(d):
+                raise TypeError(f"a partial of {self.name} is a number or a function of (out, *inputs), got {d!r}")
+            if not _takes(d, 1 + self.arity):
+                raise TypeError(
+                    f"a partial of {self.name} takes the result and the operands, {1 + self.arity} numbers: write "
+                    f"lambda out, {', '.join('xyzabc'[: self.arity]) or 'x'}: ..."
+                )
 
     @overload
     def __call__(self, *inputs: float | Iterable[float]) -> float: ...  # type: ignore[overload-overlap]
@@ -114,11 +134,11 @@ class Op:
         elif len(inputs) != self.arity and (self.arity >= 0 or not inputs):
             self._refuse_count(inputs)
         elif len(inputs) == 1 and inputs[0].__class__ is float:
-            return self.value(*inputs)
+            return self.number(self.value(*inputs))
         for x in inputs:
             if x.__class__ is not float and hasattr(x, "record"):
                 return x.record(self, inputs)
-        return self.value(*map(as_float, inputs))
+        return self.number(self.value(*map(as_float, inputs)))
 
     def local_grads(self, out: Any, inputs: Sequence[Any], wanted: Sequence[bool] | None = None) -> tuple[Any, ...]:
         """d out / d input for each input; None for one not wanted, and where nothing is sent."""
@@ -134,11 +154,29 @@ class Op:
             grads = [
                 None if not want else d(out, *inputs) if callable(d) else d for d, want in zip(self.partials, want_all)
             ]
+        if out.__class__ is float and set(map(type, grads)) != {float}:
+            grads = self._numbers(grads, wanted)
         if self.selects is True:
             grads = [None if d.__class__ is float and d == 0.0 else d for d in grads]
         elif self.selects:
             grads = [None if s and d.__class__ is float and d == 0.0 else d for s, d in zip(self.selects, grads)]
         return tuple(grads)
+
+    def number(self, x: Any, what: str = "the value") -> float:
+        """What a function of the operation returned as a float; TypeError where it is no real number."""
+        if x.__class__ is float:
+            return x
+        if not is_number(x):
+            missing = ": is there a `return`?" if x is None else ""
+            raise TypeError(f"{what} of {self.name} must be one real number, got {x!r}{missing}")
+        return as_float(x)
+
+    def _numbers(self, grads: Sequence[Any], wanted: Sequence[bool] | None) -> list[float | None]:
+        """Partials as floats, None where nothing is sent; TypeError for another None, and for what is no number."""
+        want_all = wanted or (True,) * len(grads)
+        if isinstance(self.partials, tuple) and any(d is None and want for d, want in zip(grads, want_all)):
+            raise TypeError(f"a partial of {self.name} returned None: is there a `return`?")
+        return [d if d is None else self.number(d, "a partial") for d in grads]
 
     def _refuse_count(self, inputs: tuple[Any, ...]) -> NoReturn:
         takes = {-1: "at least one number", 1: "1 number"}.get(self.arity, f"{self.arity} numbers")
@@ -173,6 +211,20 @@ class Op:
         raise TypeError(
             f"the operation {self.name} cannot be pickled: define it at the top of a module, not in a function"
         )
+
+
+def _is_open(part: object) -> bool:
+    """Is it the `...` of an exercise, still to be filled in?"""
+    return part is ...
+
+
+def _takes(f: object, n: int, exactly: bool = False) -> bool:
+    """Can a function be called with n arguments? True of what does not say. exactly: and with no other number."""
+    if not isinstance(f, FunctionType):
+        return not exactly
+    most, rest = f.__code__.co_argcount, f.__code__.co_flags & CO_VARARGS
+    least = most - len(f.__defaults__ or ())
+    return least == n == most and not rest if exactly else least <= n and (n <= most or bool(rest))
 
 
 def _find(module: str, name: str) -> Op:
@@ -211,8 +263,8 @@ def pack_some(name: str) -> Callable[..., tuple[Any, ...]]:
     def pack(*xs: Any) -> tuple[Any, ...]:
         if not xs:
             raise ValueError(f"{name} expects at least one number: write {name}(a, b, ...)")
-        if isinstance(xs[0], (list, tuple)):
-            raise TypeError(f"{name} takes its numbers one by one, got a list: write {name}(*xs)")
+        if hasattr(xs[0], "__iter__") and not isinstance(xs[0], str) and getattr(xs[0], "shape", True):
+            raise TypeError(f"{name} takes its numbers one by one, got a {type(xs[0]).__name__}: write {name}(*xs)")
         return xs
 
     return pack
@@ -220,6 +272,12 @@ def pack_some(name: str) -> Callable[..., tuple[Any, ...]]:
 
 def pack_slope(x: Any, slope: Any = 0.1) -> tuple[Any, ...]:
     return x, slope
+
+
+def pack_where(condition: Any, a: Any, b: Any) -> tuple[Any, ...]:
+    if condition.__class__ is int and -2 <= condition < 0:  # ~True is -2 in Python, and ~False -1
+        condition &= 1
+    return condition, a, b
 
 
 def pack_pick(k: Any, xs: Iterable[Any]) -> tuple[Any, ...]:

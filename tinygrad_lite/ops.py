@@ -16,7 +16,7 @@ from typing import Any
 
 from . import ieee
 from .ieee import inf
-from .op import Op, pack_class, pack_dot, pack_list, pack_pick, pack_slope, pack_some
+from .op import Op, pack_class, pack_dot, pack_list, pack_pick, pack_slope, pack_some, pack_where
 from .op import as_float as as_float  # importable from here since ever
 
 # the functions that users import; operators are written + - * / < <=
@@ -243,6 +243,7 @@ where: Op = Op(
     ieee.where,
     (0.0, lambda out, c, a, b: where(c, 1.0, 0.0), lambda out, c, a, b: where(c, 0.0, 1.0)),
     selects=True,
+    pack=pack_where,
 )
 clip = Op(
     "clip",

@@ -49,7 +49,7 @@ class Protocols:
         equal = self.__eq__(other)
         if equal is NotImplemented:
             return equal
-        return 1.0 - equal if modes.here.recording and equal is not True else not equal
+        return ~equal if hasattr(equal, "local_grads") else not equal
 
     __hash__ = object.__hash__
 
@@ -59,19 +59,40 @@ class Protocols:
         arrays = [x for x in inputs if getattr(x, "shape", ())]
         if arrays and all(x.dtype == object for x in arrays):  # an array of Values: one by one
             return getattr(ufunc, method)(*[_boxed(x) if hasattr(x, "local_grads") else x for x in inputs], **options)
+        if method == "reduce" and not arrays:  # np.sum(v)
+            return getattr(ufunc, method)(*map(_boxed, inputs), **options)
         if method != "__call__" or options or arrays:
             raise TypeError(
                 f"np.{ufunc.__name__} of an array and a Value: an array holds plain numbers. Write [v * x for x in xs] "
                 "or make an array of Values, np.array([Value(x) for x in xs], dtype=object)"
             )
-        numbers = [x if hasattr(x, "local_grads") else as_float(x) for x in inputs]
+        numbers = [_plain(x) for x in inputs]
         operation = _UFUNCS.get(ufunc.__name__, ufunc.__name__)
         found = getattr(operator, operation, None) or getattr(ops, operation, None)
-        if found is None:
+        if found is not None:
+            return found(*numbers)
+        try:
+            return ufunc(*map(_boxed, numbers))  # NumPy's own, for objects: square, reciprocal, ceil
+        except TypeError:
             raise TypeError(
                 f"np.{ufunc.__name__} has no counterpart for Values: see tinygrad_lite.OPS for what there is"
-            )
-        return found(*numbers)
+            ) from None
+
+    # conditions are Python's True and False, which & | ~ combine; while the compiler records, its own
+
+    def __and__(self, other: object) -> object:
+        refuse_as_condition("&")
+
+    def __or__(self, other: object) -> object:
+        refuse_as_condition("|")
+
+    def __xor__(self, other: object) -> object:
+        refuse_as_condition("^")
+
+    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
+
+    def __invert__(self) -> object:
+        refuse_as_condition("~")
 
     def __pos__(self: Value) -> Value:
         return self
@@ -83,13 +104,31 @@ class Protocols:
         return other // self, other % self
 
     def __round__(self: Value, digits: int | None = None) -> Value:
-        return ops.round_(self) if digits is None else ops.round_(self * 10.0**digits) / 10.0**digits
+        """To so many decimals, as NumPy and PyTorch do it: v * 10^digits to the nearest whole number, then back."""
+        if digits is None:
+            return ops.round_(self)
+        digits = max(-308, min(operator.index(digits), 308))  # powers of 10 that are floats
+        if digits < 0:
+            return ops.round_(self / 10.0**-digits) * 10.0**-digits
+        shifted = self * 10.0**digits  # from 2^52 on, there are no more digits to round
+        return ops.where(ops.less(ops.abs_(shifted), 2.0**52), ops.round_(shifted) / 10.0**digits, ops.detach(self))
 
     def __floor__(self: Value) -> Value:
         return ops.floor(self)
 
     def __ceil__(self: Value) -> Value:
         return -ops.floor(-self)
+
+    def __trunc__(self: Value) -> Value:
+        return ops.where(ops.less(self, 0.0), -ops.floor(-self), ops.floor(self))
+
+    # methods that NumPy's round, var and std ask of what an array of objects holds
+
+    def rint(self: Value) -> Value:
+        return ops.round_(self)
+
+    def conjugate(self: Value) -> Value:
+        return self
 
     # a plain number made of a Value would drop it out of the graph without a word
 
@@ -120,9 +159,17 @@ class Protocols:
     def _prev(self: Value) -> set[Value]:
         return {x for x in self.args if x.__class__ is not float}
 
+    @_prev.setter
+    def _prev(self: Value, children: object) -> None:
+        raise TypeError(f"_prev is not to be set: {OWN_OPERATION}")
+
     @property
     def _op(self: Value) -> str:
         return self.op.symbol if self.op else ""
+
+    @_op.setter
+    def _op(self: Value, op: object) -> None:
+        raise TypeError(f"_op is not to be set: {OWN_OPERATION}")
 
     @property
     def _backward(self: Value) -> Callable[[], None]:
@@ -136,6 +183,13 @@ class Protocols:
     @_backward.setter
     def _backward(self: Value, function: object) -> None:
         raise TypeError(f"_backward is not to be set: {OWN_OPERATION}")
+
+    def __init_subclass__(cls, **options: object) -> None:
+        """TypeError for a class that defines what would be ignored: operations carry their derivatives themselves."""
+        super().__init_subclass__(**options)
+        for name in ("_backward", "_prev", "_op"):
+            if name in vars(cls) and "local_grads" in dir(cls.__base__):
+                raise TypeError(f"{cls.__name__} defines {name}, which nothing would call: {OWN_OPERATION}")
 
     def __copy__(self: Value) -> Value:
         return copies.shallow(self)
@@ -170,6 +224,14 @@ OWN_OPERATION = (
 )
 
 
+def refuse_as_condition(sign: str) -> NoReturn:
+    """TypeError for v & w and the like, of Values that are no conditions."""
+    if sign == "^":
+        raise TypeError("^ combines conditions, as in (v > 0) ^ (w > 0); for a power write v ** 2")
+    example = "~(v > 0)" if sign == "~" else f"(v > 0) {sign} (w > 0)"
+    raise TypeError(f"{sign} combines conditions, and a Value is a number: compare it, as in {example}")
+
+
 def refuse_arguments(label: object, children: tuple[object, ...], names: dict[str, object]) -> NoReturn:
     """TypeError for what `Value(data, label)` does not take: micrograd's way to make a node."""
     if unknown := set(names) - {"_children", "_op", "children", "op", "_prev"}:
@@ -193,6 +255,13 @@ def number_of(x: Any) -> float:
     return cast(float, x.data)
 
 
+def _plain(x: Any) -> Any:
+    """An operand of NumPy's as Python has it: a Value, True or False, a float."""
+    if hasattr(x, "local_grads"):
+        return x
+    return bool(x) if type(x).__name__ in ("bool", "bool_") else as_float(x)
+
+
 def _boxed(x: Any) -> Any:
     """A Value as a NumPy array of no dimensions."""
     import numpy as np
@@ -209,4 +278,6 @@ _UFUNCS = {
     "absolute": "abs", "fabs": "abs", "less": "lt", "less_equal": "le", "greater": "gt", "greater_equal": "ge",
     "equal": "eq", "not_equal": "ne", "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arctan2": "atan2",
     "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh", "positive": "pos", "rint": "round_",
+    "logical_and": "and_", "logical_or": "or_", "logical_xor": "xor", "logical_not": "invert", "bitwise_and": "and_",
+    "bitwise_or": "or_", "bitwise_xor": "xor", "invert": "invert",
 }  # fmt: skip

@@ -310,8 +310,10 @@ def test_an_array_of_numbers_takes_no_value_in_either_engine():
 
 
 def test_what_has_no_counterpart_says_so():
-    for f in (lambda x: total(np.deg2rad(x)) * B), (lambda x: np.vdot(x, x) * B):
-        with pytest.raises(TypeError, match=r"np\.(deg2rad|vdot) has no counterpart for recorded numbers: see"):
+    for f in (lambda x: total(np.deg2rad(x)) * B), (lambda x: total(np.sinc(x)) * B):
+        with pytest.raises(
+            TypeError, match=r"np\.\w+ has no counterpart for recorded numbers: see .* at .*test_user_losses.py"
+        ):
             jit(f).batch(np.array(ROWS))
-    with pytest.raises(TypeError, match="~ expects a condition such as x > 0"):
+    with pytest.raises(TypeError, match="~ combines conditions"):
         jit(lambda x: ~x[0] * B).batch(ROWS)

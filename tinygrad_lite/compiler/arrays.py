@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import ops
 from ..engine import Value
-from .trace import Array, is_number
+from .trace import Array, made_of_arguments
 
 # what NumPy decides by truth, or asks the numbers themselves for, when an array holds objects
 _RECORDED: dict[object, tuple[Callable[..., object], int]] = {
@@ -39,7 +39,9 @@ class Row(np.ndarray):
         self, ufunc: np.ufunc, method: str, *inputs: object, out: tuple[object, ...] = (), **options: object
     ) -> object:
         for x in inputs:
-            if isinstance(x, Value) and not is_number(x):  # an array of numbers takes no Value: the engine's answer
+            if isinstance(x, Value) and not made_of_arguments(
+                x
+            ):  # an array of numbers takes no Value: the engine's answer
                 numbers = [np.zeros(y.shape) if isinstance(y, Row) else y for y in inputs]
                 return x.__array_ufunc__(ufunc, method, *numbers, **options)
         if out:

@@ -11,8 +11,7 @@ import traceback
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import repeat
-from numbers import Real
+from itertools import repeat, takewhile
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn, TypeAlias, cast
 
@@ -20,9 +19,9 @@ from .. import engine, ops
 from ..derivatives import SELECTED_LATER
 from ..engine import UNREACHED, Value
 from ..mistakes import in_package, line_of, user_line
-from ..op import Op, as_float
+from ..op import Op, as_float, is_number
 from ..optim.safety import assign
-from ..protocols import number_of
+from ..protocols import number_of, refuse_as_condition
 from .native import no_collector
 
 if TYPE_CHECKING:
@@ -85,6 +84,13 @@ def _no_handlers() -> Iterator[None]:
             own[number](number, frame)
 
 
+def _is_condition(x: object) -> bool:
+    """True, False, a recorded comparison, or conditions combined by & | ^ ~."""
+    if not isinstance(x, Tracer):
+        return type(x).__name__ in ("bool", "bool_")  # Python's, NumPy's
+    return x.op in (ops.less, ops.less_equal, ops.equal) or hasattr(x, "combined")
+
+
 class Tracer(Value):
     """A placeholder for a number that is not known yet: it records operations like any Value, and has
     neither data nor a truth value.
@@ -93,8 +99,9 @@ class Tracer(Value):
     may depend on what the numbers happen to be at that time.
     """
 
-    __slots__ = ("checked", "index", "preconditions")
+    __slots__ = ("checked", "combined", "index", "preconditions")
     index: int  # of an input or parameter; unset for results
+    combined: bool  # set where it is a condition made of others by & | ^ ~
     preconditions: list[tuple[Callable[[float], bool], Callable[[float], str]]]
     checked: bytes  # the numbers that met all preconditions last
 
@@ -158,36 +165,47 @@ class Tracer(Value):
             self._refuse("a dict or set was asked for it", "write where(x == 1, a, b), or pick(k, numbers)")
         return object.__hash__(self)
 
-    def __eq__(self, other: object) -> Value | bool:  # type: ignore[override]
-        """A condition where one of both is a number, which a branch on it refuses; between nodes identity, as ever."""
-        number = self._compared_by_number(other)
-        return self is other if number is None else self.record(ops.equal, (self, number))
+    def __eq__(self, other: object) -> Tracer | bool:  # type: ignore[override]
+        """A condition where the engine compares numbers, which a branch on it refuses; between nodes identity."""
+        if self is other or not self._compared_by_number(other):
+            return self is other
+        return self.record(ops.equal, (self, cast(Number, other)))
 
-    def __ne__(self, other: object) -> Value | bool:  # type: ignore[override]
-        number = self._compared_by_number(other)
-        return self is not other if number is None else 1.0 - self.record(ops.equal, (self, number))
+    def __ne__(self, other: object) -> Tracer | bool:  # type: ignore[override]
+        equal = self == other
+        return not equal if isinstance(equal, bool) else ~equal
 
-    def __and__(self, other: object) -> Value:
-        return self.record(ops.mul, (self, cast(Number, other))) if _conditions(self, other) else NotImplemented
+    def _compared_by_number(self, other: object) -> bool:
+        """Is one of both a number in the engine, or are both conditions?"""
+        if isinstance(other, Value):
+            both = _is_condition(self) and _is_condition(other)
+            return both or made_of_arguments(self) or made_of_arguments(other)
+        return is_number(other)
 
-    def __or__(self, other: object) -> Value:
-        return self.record(ops.maximum, (self, cast(Number, other))) if _conditions(self, other) else NotImplemented
+    def __and__(self, other: object) -> Tracer:
+        return self._combined(ops.mul, "&", other)
 
-    __rand__, __ror__ = __and__, __or__
+    def __or__(self, other: object) -> Tracer:
+        return self._combined(ops.maximum, "|", other)
 
-    def __invert__(self) -> Value:
-        """not: of Python's own True, as the engine has it, this is -2, which the comparison before training sees."""
-        if not _conditions(self):
-            raise TypeError(f"~ expects a condition such as x > 0, got {self!r}")
-        return self.record(ops.sub, (1.0, self))
+    def __xor__(self, other: object) -> Tracer:
+        return ~self._combined(ops.equal, "^", other)
 
-    def _compared_by_number(self, other: object) -> Number | None:
-        """`other`, where the engine compares the numbers: it is one, or either is made of the arguments alone."""
-        if isinstance(other, Real):
-            return as_float(other)
-        if isinstance(other, Value) and other is not self and (is_number(self) or is_number(other)):
-            return other
-        return None
+    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
+
+    def __invert__(self) -> Tracer:
+        if not _is_condition(self):
+            refuse_as_condition("~")
+        node = self.record(ops.sub, (1.0, self))
+        node.combined = True
+        return node
+
+    def _combined(self, op: Op, sign: str, other: object) -> Tracer:
+        if not (_is_condition(self) and _is_condition(other)):
+            refuse_as_condition(sign)
+        node = self.record(op, (self, cast(Number, other)))
+        node.combined = True
+        return node
 
     @property
     def data(self) -> float:  # type: ignore[override]
@@ -226,22 +244,7 @@ class Tracer(Value):
         raise _budget.refused
 
 
-def _conditions(*parts: object) -> bool:
-    """Is each true or false: a comparison, or made of such by &, | and ~?"""
-    for x in parts:
-        op = x.op if isinstance(x, Tracer) else None
-        if op in (ops.mul, ops.maximum, ops.sub):
-            if not _conditions(*[arg if isinstance(arg, Value) else arg in (0.0, 1.0) for arg in cast(Tracer, x).args]):
-                return False
-        elif x not in (True, False) if op is None and not isinstance(x, Value) else op not in _COMPARISONS:
-            return False
-    return True
-
-
-_COMPARISONS = (ops.less, ops.less_equal, ops.equal)
-
-
-def is_number(x: Value) -> bool:
+def made_of_arguments(x: Value) -> bool:
     """Is it a number in the engine: an argument, or computed from nothing else?"""
     nodes, seen = [x], {x}
     while nodes:
@@ -310,7 +313,7 @@ def called(function: Callable[..., object], arguments: Sequence[object]) -> obje
         found = function(*arguments)
     except Exception as error:
         frames = traceback.walk_tb(error.__traceback__)
-        *_, (innermost, line) = [place for place in frames if place[0].f_code.co_filename != _ROWS]
+        *_, (innermost, line) = takewhile(lambda place: place[0].f_code.co_filename != _ROWS, frames)
         if error is _budget.refused or in_package(innermost):
             raise
         raise TypeError(

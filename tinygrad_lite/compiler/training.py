@@ -61,7 +61,7 @@ class Trainer:
         self.parameters = native.aligned(self.padded)
         self.state = native.aligned(max(1, self.padded * opt.state_size))
         self.news = native.aligned(self.padded * (1 + opt.state_size))
-        self.made, self.yielded = 0, 0.0
+        self.made = 0
         self.gradients: Array | None = None
         self.progress = np.zeros(PLACES)
         self.ahead = False  # have steps been made that the Values do not show yet?

@@ -115,6 +115,7 @@ class MLP(Module):
     ) -> None:  # fmt: skip
         if not hasattr(nouts, "__len__") or not len(nouts):
             raise ValueError(f"MLP expects a list of layer sizes such as [16, 16, 1], got {nouts!r}")
+        activation_function(activation)  # also where there is no hidden layer to use it
         rng, sizes = generator(seed), [nin, *nouts]
         activations = [activation] * (len(nouts) - 1) + [output]
         self.layers = [Layer(m, n, phi, init, rng) for m, n, phi in zip(sizes, nouts, activations)]

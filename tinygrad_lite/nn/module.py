@@ -130,11 +130,13 @@ def _numbers(name: str, given: Any, expected: tuple[int, ...]) -> list[float]:
     """The numbers of one tensor of a state, row after row; an error that names it where its shape is another."""
     try:
         got = shape(given)
-        if got != expected:
-            raise ValueError(f"{name} has shape {expected} in this model, got shape {got}")
-        return list(map(as_float, flat(given)))
-    except (TypeError, OverflowError) as error:
+        numbers = list(map(as_float, flat(given))) if got == expected else []
+    except (TypeError, ValueError, OverflowError) as error:
         raise type(error)(f"{name}: {error}") from None
+    if got != expected:
+        shown = f"shape {got}" if got else reprlib.repr(given)
+        raise ValueError(f"{name} has shape {expected} in this model, got {shown}")
+    return numbers
 
 
 def _names(names: Iterable[object]) -> str:

@@ -194,7 +194,7 @@ def _is_name(key: object) -> bool:
     """Does a key read the same in another run, and can a file hold it?"""
     text = str(key)
     lone = any("\ud800" <= character <= "\udfff" for character in text)  # half of a character
-    return bool(text) and not lone and " at 0x" not in text and not isinstance(key, (Value, Part))
+    return bool(text) and not lone and " at 0x" not in text and not isinstance(key, (Value, Part, frozenset))
 
 
 def _named_tensors(root: Part, everywhere: bool) -> Iterator[tuple[Names, Tensor, bool]]:

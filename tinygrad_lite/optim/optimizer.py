@@ -42,6 +42,7 @@ class Optimizer:
         self.skips = [0] * len(self.params)  # how many of them each parameter had no part in
         self.state: list[tuple[float, ...]] = [(0.0,) * self.state_size] * len(self.params)
         self.last_step = mistakes.LastStep([None] * len(self.params), [], 0)
+        mistakes.note_optimiser(self)
 
     def update(self, p: Number, g: Number, lr: Number, t: Number, *state: Number) -> tuple[Number, ...]:
         """The new parameter and state, from parameter p, gradient g, learning rate, step number t = 1,
@@ -129,6 +130,7 @@ class Optimizer:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
+        mistakes.note_optimiser(self)
         mistakes.recognise_spent(self)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -101,8 +101,8 @@ class RMSprop(Optimizer):
         self.eps = expect.positive("eps", eps)
         self.weight_decay = expect.not_negative("weight_decay", weight_decay)
         self.momentum = expect.not_negative("momentum", momentum)
-        self.centered = centered
-        self.state_size = 1 + (self.momentum != 0.0) + centered
+        self.centered = bool(centered)
+        self.state_size = 1 + (self.momentum != 0.0) + self.centered
         super().__init__(params, lr)
 
     def update(self, p: Number, g: Number, lr: Number, t: Number, *state: Number) -> tuple[Number, ...]:
@@ -137,6 +137,8 @@ class Adam(Optimizer):
         self, params: Iterable[Value], lr: float = 0.001, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
         weight_decay: float = 0.0,
     ) -> None:  # fmt: skip
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+            raise TypeError(f"betas must be two numbers, such as (0.9, 0.999), got {betas!r}")
         self.beta1, self.beta2 = [expect.below_one(f"betas[{i}]", beta) for i, beta in enumerate(betas)]
         self.eps = expect.positive("eps", eps)  # 0 / 0 where every gradient has been 0
         self.weight_decay = expect.not_negative("weight_decay", weight_decay)

@@ -79,9 +79,11 @@ def check_updates(name: str, results: MutableSequence[Any], state_size: int) -> 
 def check_skips(opt: Optimizer, state: Mapping[str, Any]) -> list[int]:
     """The skips of a `state_dict`, which has them only where there were any."""
     n = len(opt.params)
-    skips = [expect.whole("skips", k, least=0) for k in expect.listed("skips", state.get("skips", [0] * n))]
+    skips = [expect.whole("skips", k, least=0) for k in _listed("skips", state.get("skips", [0] * n))]
     if len(skips) != n:
         raise ValueError(f"the optimiser has {n} parameters, got skips of {len(skips)}")
+    if max(skips) > state["t"]:
+        raise ValueError(f"skips are some of the steps made, t={state['t']}, got {max(skips)}")
     return skips
 
 
@@ -117,7 +119,7 @@ def _steps(t: Any) -> int:
         steps = operator.index(t)
     except TypeError:
         steps = -1
-    if steps < 0:
+    if not 0 <= steps <= 2**53:  # beyond, t + 1.0 is t
         raise ValueError(f"t must be a whole number of steps, at least 0, got {reprlib.repr(t)}")
     return steps
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from .. import expect, ops
 from ..derivatives import gradients
 from ..engine import Value, topological_order
+from ..ieee import same
 from ..notation import Written, code, filled, glued, number, partial, word, written
 from ..op import Op
 from ..parts import distinct, names
@@ -353,7 +354,7 @@ class _Answer:
 
 def _agrees(answer: float, exact: float, noise: float = 0.0) -> bool:
     """The same to 1e-6, or to the digits that the reader gave; trailing zeros are not seen, so three count."""
-    if answer == exact or (math.isnan(answer) and math.isnan(exact)):
+    if same(answer, exact):
         return True
     if not (math.isfinite(answer) and math.isfinite(exact)):
         return False
