@@ -310,7 +310,7 @@ def test_an_array_of_numbers_takes_no_value_in_either_engine():
 
 
 def test_what_has_no_counterpart_says_so():
-    for f in (lambda x: total(np.deg2rad(x)) * B), (lambda x: total(np.sinc(x)) * B):
+    for f in (lambda x: total(np.deg2rad(x)) * B), (lambda x: total(np.frexp(x)[0]) * B):
         with pytest.raises(
             TypeError, match=r"np\.\w+ has no counterpart for recorded numbers: see .* at .*test_user_losses.py"
         ):
