@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from .. import ops
 from ..engine import UNREACHED, Value
 from ..notation import count_of, decimals, span
 from .fold import Part
@@ -35,6 +36,9 @@ def numbers(data: float, grad: float | None) -> tuple[Cell, Cell]:
 def title(part: Part) -> str:
     """What a part of many Values is called: by its module or scope, else by what it does."""
     node = part.values[0]
+    if part.chain and part.chain.op:
+        name = "product" if part.chain.op is ops.mul else part.chain.op.symbol
+        return f"{name} of {sum(isinstance(x, Value) or x != 0.0 for _, x in part.chain.operands):,}"
     return part.name or (node.op.symbol if node.op else node.label or "inputs")
 
 

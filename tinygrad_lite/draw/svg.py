@@ -123,15 +123,18 @@ def _record(box: Box, place: Rectangle, style: Style) -> list[Element]:
 def _arrow(arrow: Arrow, route: Route, rankdir: str) -> Element:
     """Bezier curves that are level at the points of the route, a polygon as arrowhead, and the text."""
     *points, (along, across) = [turned(*point, rankdir) for point in route.points]
-    back, side = along - HEAD * route.scale, 3.5 * route.scale
+    onward = -1.0 if route.back else 1.0
+    back, side = along - onward * HEAD * route.scale, 3.5 * route.scale
     path = "M" + px(*route.points[0])
     for (a0, c0), (a1, c1) in pairwise([*points, (back, across)]):
-        bend = min((a1 - a0) / 2, 22.0)  # steep lines are straight between their ends and so keep apart
+        bend = onward * min(abs(a1 - a0) / 2, 22.0)  # steep lines are straight between their ends and so keep apart
         curve = [(a0 + bend, c0), (a1 - bend, c1), (a1, c1)] if c0 != c1 else [(a1, c1)]
         path += "LC"[c0 != c1] + " ".join(px(*turned(a, c, rankdir)) for a, c in curve)
     corners = [(along, across), (back, across - side), (back, across + side)]
     points_of_head = " ".join(px(*turned(a, c, rankdir)) for a, c in corners)
     line = Element("path", {"d": path, "fill": "none", "stroke": ARROW, "stroke-width": px(0.4 + route.scale)})
+    if route.back:
+        line.set("stroke-dasharray", "5 3")
     head = Element("polygon", {"points": points_of_head, "fill": ARROW})
     label = []
     if route.plate:
