@@ -206,7 +206,7 @@ def recurrent_by_hand() -> Value:
     return loss
 
 
-@hangs(25)
+@hangs(35)
 def gated_recurrent_unit() -> Value:
     """One unit, by hand, six steps."""
     w, h = values(9, label="w"), Value(0.0, "h0")
@@ -230,7 +230,7 @@ def sequences_through_one_cell() -> Value:
     return loss
 
 
-@hangs(20)
+@hangs(25)
 def physics_of_fifty_steps() -> Value:
     x, v, k, dt = Value(1.0, "x"), Value(0.0, "v"), Value(2.0, "k"), 0.05
     for _ in range(50):
@@ -349,7 +349,7 @@ def largest_of_a_list() -> Value:
     return best  # type: ignore[no-any-return]
 
 
-@hangs(20)
+@hangs()
 def builtin_max() -> Value:
     model = nn.MLP(2, [8, 1], seed=0)
     scores = [model(x) for x in data.moons(20, noise=0.1, seed=0)[0]]
@@ -379,7 +379,7 @@ def siamese() -> Value:
     return added([added([(u - v) ** 2 for u, v in zip(a, b)]) for a, b in pairs])
 
 
-@hangs(20)
+@hangs()
 def residual_connections() -> Value:
     blocks = [nn.Layer(4, 4, activation="tanh", seed=i) for i in range(4)]
     h: list[Value] = values(4, label="x")

@@ -87,13 +87,13 @@ def test_very_large_and_small_numbers_keep_their_digits():
     assert shown == ["data 1.235e+06", "data 1.234e-05", "data -0.0000", "data nan", "data 1.000e+300"]
 
 
-def test_more_than_five_hundred_nodes_are_refused_with_what_to_do_instead():
+def test_more_than_five_hundred_boxes_are_refused_with_what_to_do_instead():
     v = Value(1.0)
     for _ in range(500):
         v = -v
-    with pytest.raises(ValueError, match=r"501 boxes .*one neuron.*limit=501"):
-        draw_dot(v)
-    assert len(draw_dot(v, limit=501).picture.boxes) == 1001
+    with pytest.raises(ValueError, match=r'1,001 boxes .*one neuron.*fold="auto".*draw_dot\(\.\.\., limit=1001\)'):
+        draw_dot(v, fold=0)
+    assert len(draw_dot(v, fold=0, limit=1001).picture.boxes) == 1001
 
 
 @pytest.mark.parametrize(
@@ -101,6 +101,7 @@ def test_more_than_five_hundred_nodes_are_refused_with_what_to_do_instead():
     [
         ((3.0,), TypeError, "expects a Value, got 3.0"),
         (([Value(1.0)],), TypeError, "draw one of them"),
+        ((nn.MLP(2, [1], seed=0),), TypeError, r"got the model MLP: call it .* draw_dot\(model\(x\)\)"),
         ((Value(1.0), "svg", "UP"), ValueError, 'rankdir is "auto", "LR" .* or "TB"'),
     ],
 )

@@ -282,12 +282,13 @@ def test_the_same_graph_folds_the_same_way():
     assert first == second
 
 
-def test_a_picture_that_cannot_fold_says_how_to_name_its_parts():
+def test_a_picture_with_too_many_boxes_names_the_ways_out():
     v = Value(1.0)
     for i in range(300):
         v = sin(v) if i % 2 else cos(v)
-    with pytest.raises(ValueError, match=r'301 boxes .* `with scope\("loss"\):`.*limit=301'):
-        draw_dot(v, limit=100)
+    with pytest.raises(ValueError, match=r'601 boxes .* one neuron.* fold="auto".*limit=601'):
+        draw_dot(v, limit=100, fold=0)
+    assert len(draw_dot(v, limit=100).picture.boxes) <= READABLE
 
 
 def test_a_parameter_that_something_before_its_folded_part_uses_stands_on_its_own():

@@ -48,22 +48,23 @@ class Part:
         return not self.name and self.copies == 1 and len(self.values) == 1
 
 
-def parts_to_draw(root: Value, fold: Fold, rankdir: str, limit: int, asked: str, verb: str) -> list[Part]:
+def parts_to_draw(root: Value, fold: Fold, rankdir: str, asked: str, verb: str) -> list[Part]:
     """The parts of root's graph, after the arguments that are common to pictures are checked: TypeError for what is no
-    Value, ValueError for an unknown rankdir and for more than `limit` parts. asked, verb: for the message."""
+    Value, ValueError for an unknown rankdir. asked, verb: for the message."""
     if not isinstance(root, Value):
-        what = f"a list: {verb} one of them, or their total(...)" if isinstance(root, (list, tuple)) else repr(root)
-        raise TypeError(f"{asked} expects a Value, got {what}")
+        raise TypeError(f"{asked} expects a Value, got {_instead(root, asked, verb)}")
     if rankdir not in ("auto", "LR", "TB"):
         raise ValueError(f'rankdir is "auto", "LR" (left to right) or "TB" (top to bottom), got {rankdir!r}')
-    found = folded(topological_order(root), fold)
-    if len(found) > limit:
-        raise ValueError(
-            f"this picture has {len(found):,} boxes and stays readable to about 50: draw a part of the graph (one "
-            f'neuron, one example), fold it (fold="auto", or name parts of it by modules or `with scope("loss"):`), '
-            f"or lift the limit with {asked}(..., limit={len(found)})"
-        )
-    return found
+    return folded(topological_order(root), fold)
+
+
+def _instead(root: object, asked: str, verb: str) -> str:
+    """What was given for a Value, and what to write."""
+    if isinstance(root, (list, tuple)):
+        return f"a list: {verb} one of them, or their total(...)"
+    if hasattr(root, "named_modules") and callable(root):
+        return f"the model {type(root).__name__}: call it to make a graph, {asked}(model(x)) for an input x"
+    return repr(root)
 
 
 def folded(order: Sequence[Value], fold: Fold = "auto") -> list[Part]:
@@ -119,12 +120,15 @@ def part_of(found: Iterable[Part]) -> dict[Value, Part]:
 
 
 def _readable(found: Sequence[Part]) -> bool:
-    """About 50 boxes, not many more arrows than two layers of 16 have, and few that carry a count."""
+    """About 50 boxes, not many more arrows than two layers of 16 have, and few that carry a count or lead back."""
     owner = part_of(found)
+    number = {part: i for i, part in enumerate(found)}
     edges = Counter((owner[x], part) for part in found for v in part.values for x in v.args if x in owner)
     arrows = {(a, b): n for (a, b), n in edges.items() if a is not b}
     counted = sum(n > 1 and not (a.single and b.single) for (a, b), n in arrows.items())
-    return len(found) <= READABLE and counted <= READABLE and len(arrows) <= 6 * READABLE
+    back = sum(number[a] > number[b] for a, b in arrows)
+    few = len(found) <= READABLE and counted <= READABLE and len(arrows) <= 6 * READABLE
+    return few and back <= READABLE // 10
 
 
 def _name(place: Place) -> str:

@@ -37,8 +37,9 @@ def title(part: Part) -> str:
     """What a part of many Values is called: by its module or scope, else by what it does."""
     node = part.values[0]
     if part.chain and part.chain.op:
-        name = "product" if part.chain.op is ops.mul else part.chain.op.symbol
-        return f"{name} of {sum(isinstance(x, Value) or x != 0.0 for _, x in part.chain.operands):,}"
+        count = sum(isinstance(x, Value) or x != 0.0 for _, x in part.chain.operands)  # sum(xs) starts with 0
+        if count > 1:
+            return f"{'product' if part.chain.op is ops.mul else part.chain.op.symbol} of {count:,}"
     return part.name or (node.op.symbol if node.op else node.label or "inputs")
 
 

@@ -17,7 +17,6 @@ from .fold import Part, part_of
 from .labels import cells, scalars, size, title
 from .layout import text_width
 from .picture import Cell, Phase, Picture
-from .sketch import sketched
 
 SHOWN = 8  # leaves in a caption, and operands of one operation that get a frame each
 FRAMES = 250  # a picture with more arrows than this gets one frame per operation, however few its operands
@@ -60,12 +59,11 @@ class Frame(NamedTuple):
 class Lesson:
     """Writes the frames, forward and backward. `grads` is what a learner has seen so far."""
 
-    def __init__(self, parts: Sequence[Part], root: Value) -> None:
-        self.parts, self.root = parts, root
+    def __init__(self, parts: Sequence[Part], sketch: Picture, root: Value) -> None:
+        self.parts, self.sketch, self.root = parts, sketch, root
         self.order = topological_order(root)
         self.part_of = part_of(parts)
         self.names = self._names()
-        self.sketch = sketched(parts)
         self.arrows: dict[tuple[str, str], list[int]] = {}  # tail, head -> numbers of the arrows
         for i, arrow in enumerate(self.sketch.arrows):
             self.arrows.setdefault((arrow.tail, arrow.head), []).append(i)

@@ -33,6 +33,17 @@ def sketched(parts: Sequence[Part], expand: bool = False, edges: bool = True) ->
     return Picture(tuple(sketch.boxes), tuple(sketch.arrows))
 
 
+def within(picture: Picture, limit: int, asked: str) -> Picture:
+    """The picture, if it has no more than `limit` boxes, else ValueError. asked: for the message."""
+    if (count := len(picture.boxes)) > limit:
+        raise ValueError(
+            f"this picture has {count:,} boxes and stays readable to about 50: draw a part of the graph (one neuron, "
+            f'one example), leave the folding to fold="auto", which ends in about 50, or lift the limit with '
+            f"{asked}(..., limit={count})"
+        )
+    return picture
+
+
 class _Sketch:
     """Collects boxes and arrows."""
 
