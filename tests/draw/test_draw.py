@@ -43,7 +43,7 @@ def test_records_show_label_data_and_gradient_and_operations_stand_between():
     assert ("a", "data 2.0000", "grad -") in before
     y.backward()
     after = draw_dot(y).picture
-    assert texts(after) == [("a", "data 2.0000", "grad 3.0000"), ("3",), ("*",), ("data 6.0000", "grad 1.0000")]
+    assert texts(after) == [("a", "data 2.0000", "grad 3.0000"), ("3",), ("*",), ("out", "data 6.0000", "grad 1.0000")]
     assert [box.kind for box in after.boxes] == ["parameter", "constant", "operation", "value"]
 
 
@@ -83,7 +83,7 @@ def test_an_expanded_dot_is_its_products_and_their_sum():
 
 
 def test_very_large_and_small_numbers_keep_their_digits():
-    shown = [texts(draw_dot(Value(x)).picture)[0][0] for x in (1234567.0, 0.00001234, -0.0, float("nan"), 1e300)]
+    shown = [texts(draw_dot(Value(x)).picture)[0][1] for x in (1234567.0, 0.00001234, -0.0, float("nan"), 1e300)]
     assert shown == ["data 1.235e+06", "data 1.234e-05", "data -0.0000", "data nan", "data 1.000e+300"]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..engine import Value
+from ..engine import Value, topological_order
 
 if TYPE_CHECKING:
     from .dot import Drawing
@@ -30,7 +30,7 @@ def draw_dot(
 ) -> Drawing:
     """The graph that root was made from, as a graphviz.Digraph that shows itself in a notebook.
 
-    A record per Value: label, data, and its gradient ("-" where no backward pass has reached it); a round node per
+    A record per Value: its name (see `parts.called`), data, and its gradient ("-" where no backward pass has reached it); a round node per
     operation. What would take more than about 50 boxes is folded: a green box stands for all that a neuron, a layer
     or a `with scope(...)` computed, or for a chain such as `sum(losses)`; a stack of boxes for what is computed alike
     many times, as for every example. A cell unrolled in time is drawn once: dashed arrows lead to its next step.
@@ -73,12 +73,13 @@ def draw_dot(
 
 
 def _picture(root: Value, rankdir: str, fold: Fold, expand: bool, edges: bool, limit: int) -> Picture:
-    from ..parts import names
-    from .fold import part_of, parts_to_draw
+    from ..parts import called
+    from .fold import parts_to_draw
     from .labels import cells
     from .layout import arranged
     from .sketch import sketched, within
 
     parts = parts_to_draw(root, fold, rankdir, "draw_dot", "draw")
-    known = names(part_of(parts))
-    return arranged(within(sketched(parts, expand, edges), limit, "draw_dot").named({part.key: cells(part, known) for part in parts}), rankdir)
+    known = called(topological_order(root), root)
+    sketch = within(sketched(parts, expand, edges), limit, "draw_dot")
+    return arranged(sketch.named({part.key: cells(part, known) for part in parts}), rankdir)

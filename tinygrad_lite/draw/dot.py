@@ -78,6 +78,7 @@ class Drawing(graphviz.Digraph):  # type: ignore[misc]
 def _attributes(box: Box) -> dict[str, str]:
     style, ink = BOXES[box.kind], TEXTS[box.cells[0].role]
     look = {"fillcolor": style.fill, "color": style.border, "fontcolor": ink}
+    look |= {"tooltip": box.cells[0].about} if box.cells[0].about else {}
     cells = [_cell(cell, ink) for cell in box.cells]
     if box.kind == "operation":
         return look | {"label": f"<{cells[0]}>", "shape": "ellipse", "margin": "0.06,0.03"}

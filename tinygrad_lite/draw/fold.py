@@ -266,18 +266,19 @@ class _Folding:
             if node in steps:  # told from each other by nothing
                 what[node] = number_of[("step", id(steps[node]))]
         still = {*steps, *(node for node in self.terms if node not in self.group_of)}  # parameters go by their module
+        moving = [(node, made) for node, made in self.terms.items() if node not in still]
         colour, colours = dict(what), 0
         while len(set(colour.values())) > colours:
             colours = len(set(colour.values()))
-            number_of = _numbering()
-            for node, made in self.terms.items():
+            number_of = _numbering(colour.values())
+            for node, made in moving:
+                # -1: a plain number
                 operands = [(role, -1 if isinstance(x, float) else colour[x]) for role, x in made.operands]
-                key = () if node in still else tuple(sorted(operands) if made.commutes else operands)
-                colour[node] = number_of[(colour[node], key)]
-            number_of = _numbering()
-            for node in reversed(self.terms):
-                around = frozenset(Counter([(colour[user], role) for user, role in users[node]]).items())
-                colour[node] = number_of[(colour[node], () if node in still else around)]
+                colour[node] = number_of[(colour[node], *(sorted(operands) if made.commutes else operands))]
+            number_of = _numbering(colour.values())
+            for node, _ in reversed(moving):
+                around = Counter([(colour[user], role) for user, role in users[node]])
+                colour[node] = number_of[(colour[node], frozenset(around.items()))]
         return colour
 
     def _stacks(self) -> list[list[int]]:
@@ -315,12 +316,13 @@ class _Folding:
         place, home = self.where.place, self.where.home
         number = {id(part): i for i, part in enumerate(found)}
         users: dict[Value, list[tuple[int, bool]]] = {}  # their part's number, and are they in the parameter's module?
+        modules = {p: home[p][-1].module for p in home}
         for node in self.order:
-            inside = {id(level.module) for level in place.get(node, ())}
             for p in node.args:
                 if p in home:
-                    i = number[id(owner[node])]
-                    users.setdefault(p, []).append((i, bool(found[i].name) and id(home[p][-1].module) in inside))
+                    i, module = number[id(owner[node])], modules[p]
+                    inside = bool(found[i].name) and any(level.module is module for level in place.get(node, ()))
+                    users.setdefault(p, []).append((i, inside))
         apart: dict[str, Part] = {}
         for p in self.order:
             if p in home:
@@ -335,6 +337,6 @@ class _Folding:
         return [*apart.values(), *found]
 
 
-def _numbering() -> defaultdict[tuple[object, ...], int]:
-    """Numbers keys 0, 1, 2, ... in the order in which they first appear."""
-    return defaultdict(count().__next__)
+def _numbering(taken: Iterable[int] = ()) -> defaultdict[tuple[object, ...], int]:
+    """Numbers keys one by one in the order in which they first appear, above those that are taken."""
+    return defaultdict(count(max(taken, default=-1) + 1).__next__)

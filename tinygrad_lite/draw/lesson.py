@@ -12,7 +12,7 @@ from ..engine import Value, topological_order
 from ..mistakes import has_changed
 from ..notation import count_of, decimals, digits, is_infix, printable, shortened, span
 from ..ops import Op
-from ..parts import names, numbered
+from ..parts import called
 from .fold import Part, part_of
 from .labels import cells, scalars, size, title
 from .layout import text_width
@@ -63,7 +63,7 @@ class Lesson:
         self.parts, self.sketch, self.root = parts, sketch, root
         self.order = topological_order(root)
         self.part_of = part_of(parts)
-        self.names = self._names()
+        self.names = called(self.order, root)
         self.arrows: dict[tuple[str, str], list[int]] = {}  # tail, head -> numbers of the arrows
         for i, arrow in enumerate(self.sketch.arrows):
             self.arrows.setdefault((arrow.tail, arrow.head), []).append(i)
@@ -86,13 +86,6 @@ class Lesson:
                 pairs = zip(widest.get(key, shown), shown, strict=True)
                 widest[key] = tuple([max(pair, key=lambda cell: text_width(cell.line)) for pair in pairs])
         return self.sketch.named(widest)
-
-    def _names(self) -> dict[Value, str]:
-        """Names for formulas: what the Values are called, else v1, v2, ... and `out`."""
-        known = names(self.order)
-        if self.root not in known:
-            known[self.root] = "out" if "out" not in known.values() else "result"
-        return numbered([part.values[0] for part in self.parts if part.single], known)
 
     def _uses(self, node: Value) -> list[Sent]:
         """What node sends to its operands; nothing where no gradient reaches it."""
@@ -119,8 +112,8 @@ class Lesson:
     def _name(self, x: Value) -> str:
         """A Value drawn by itself by its name; in a folded part, as an output of the part."""
         part = self.part_of[x]
-        if part.single or x in self.names:
-            return _short(self.names[x])
+        if part.single or x is self.root or x in self.names.path:
+            return _short(self.names.text[x])
         return _short(title(part))
 
     def _slope(self, x: Value) -> str:

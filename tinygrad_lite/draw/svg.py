@@ -71,6 +71,8 @@ def write(element: Element, cell: Cell) -> Element:
         element.text = one_line(cell.text)
         for other in cell.more:
             SubElement(element, "tspan", {"fill": TEXTS[other.role]}).text = f" · {one_line(other.text)}"
+    if cell.about:
+        SubElement(element, "title").text = one_line(cell.about)
     return element
 
 
