@@ -165,6 +165,19 @@ def test_with_graphviz_every_format_renders(tmp_path):
     assert drawing.pipe("pdf").startswith(b"%PDF")
 
 
+def test_an_option_of_dots_for_a_file_name_says_what_to_write():
+    with pytest.raises(ValueError, match=r"render\('graph', format='png'\), got '-Tpng'"):
+        draw_dot(neuron()).render("-Tpng")
+
+
+@needs_dot
+def test_a_label_that_is_too_long_for_graphviz_is_drawn_by_our_own_layout():
+    drawing = draw_dot(Value(1.0, "x" * 20_000) * 2)
+    assert "x" * 20_000 in drawing.svg()
+    with pytest.raises(ValueError, match=r"at most 16 kB, got 20,.* use format='svg'"):
+        drawing.pipe("png")
+
+
 @pytest.mark.parametrize("rankdir", ["LR", "TB"])
 def test_a_notebook_gets_one_img_and_nothing_that_runs(rankdir):
     (html,) = draw_dot(neuron(), rankdir=rankdir)._repr_mimebundle_().values()
@@ -172,6 +185,13 @@ def test_a_notebook_gets_one_img_and_nothing_that_runs(rankdir):
     shown, root = drawn_texts(base64.b64decode(data))
     assert "tanh" in [s.strip() for s in shown]
     assert not [e for e in root.iter() if e.tag.endswith("script")]
+
+
+def test_a_wide_picture_keeps_texts_of_ten_pixels_in_a_notebook():
+    drawing = draw_dot(nn.MLP(2, [3, 1], seed=0)([Value(0.5, "x"), 2.0]), fold=1, rankdir="LR")
+    least = float(re.search(r"min-width:(\d+)px", drawing._repr_mimebundle_()["text/html"])[1])
+    root = ET.fromstring(drawing.svg())
+    assert float(root.get("font-size")) * least / float(root.get("width")) == pytest.approx(10, rel=0.01)
 
 
 def test_the_same_graph_gives_the_same_source():

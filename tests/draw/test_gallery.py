@@ -64,7 +64,7 @@ def drawn_edges(picture):
 
 
 @EVERY
-@pytest.mark.sample(40)
+@pytest.mark.sample(6)
 def test_a_graph_by_any_hand_is_drawn_in_few_boxes(name, drawn):
     root, drawing = drawn(name)
     assert 2 <= len(drawing.picture.boxes) <= GALLERY[name][1]
@@ -72,14 +72,14 @@ def test_a_graph_by_any_hand_is_drawn_in_few_boxes(name, drawn):
 
 
 @EVERY
-@pytest.mark.sample(10)
+@pytest.mark.sample(3)
 def test_its_arrows_account_for_every_scalar_edge(name, drawn):
     root, drawing = drawn(name)
     assert drawn_edges(drawing.picture) == scalar_edges(root)
 
 
 @EVERY
-@pytest.mark.sample(10)
+@pytest.mark.sample(3)
 def test_none_of_its_boxes_covers_another(name, drawn):
     placed = layout(drawn(name)[1].picture)
     for a, b in itertools.combinations(placed.boxes.values(), 2):
@@ -90,7 +90,7 @@ def test_none_of_its_boxes_covers_another(name, drawn):
 
 
 @EVERY
-@pytest.mark.sample(6)
+@pytest.mark.sample(3)
 def test_it_appears_without_graphviz(name, drawn, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: None)
     drawing = drawn(name)[1]
@@ -100,7 +100,7 @@ def test_it_appears_without_graphviz(name, drawn, monkeypatch):
 
 @needs_dot
 @EVERY
-@pytest.mark.sample(3)
+@pytest.mark.sample(2)
 def test_graphviz_draws_it_too(name, drawn):
     drawing = drawn(name)[1]
     written = drawing.pipe("plain", encoding="utf-8")
@@ -108,7 +108,7 @@ def test_graphviz_draws_it_too(name, drawn):
 
 
 @EVERY
-@pytest.mark.sample(4)
+@pytest.mark.sample(2)
 def test_the_player_ends_with_the_gradients_of_backward(name, drawn):
     root = drawn(name)[0]
     frames, grads = player(root).frames, {}
@@ -119,6 +119,7 @@ def test_the_player_ends_with_the_gradients_of_backward(name, drawn):
     assert {v: grads[v] for v in reached} == {v: v.grad for v in reached}
 
 
+@pytest.mark.long
 def test_the_work_for_a_hundred_examples_is_that_for_ten_and_their_own(monkeypatch):
     """Work is counted: a timing would depend on the machine. One layout per direction, of the same few boxes."""
     sizes = []

@@ -509,7 +509,7 @@ def test_an_arrow_to_an_earlier_box_goes_back_from_border_to_border(rankdir):
     placed = layout(Picture((a, b), (Arrow("a", "b"), Arrow("b", "a", "next step")), rankdir))
     onward, back = placed.arrows
     assert (onward.back, back.back) == (False, True)
-    i = "LR TB".split().index(rankdir)
+    i = ["LR", "TB"].index(rankdir)
     assert back.points[0][i] == placed.boxes["b"][i]  # leaves b where arrows arrive
     assert back.points[-1][i] == placed.boxes["a"][i] + placed.boxes["a"][i + 2]
     assert onward.points[0] == back.points[-1] and back.plate.width > 0

@@ -30,10 +30,11 @@ def draw_dot(
 ) -> Drawing:
     """The graph that root was made from, as a graphviz.Digraph that shows itself in a notebook.
 
-    A record per Value: its name (see `parts.called`), data, and its gradient ("-" where no backward pass has reached it); a round node per
-    operation. What would take more than about 50 boxes is folded: a green box stands for all that a neuron, a layer
-    or a `with scope(...)` computed, or for a chain such as `sum(losses)`; a stack of boxes for what is computed alike
-    many times, as for every example. A cell unrolled in time is drawn once: dashed arrows lead to its next step.
+    A record per Value: its name (see `parts.called`), data, and its gradient ("-" where no backward pass has reached
+    it); a round node per operation. What would take more than about 50 boxes is folded: a green box stands for all
+    that a neuron, a layer or a `with scope(...)` computed, or for a chain such as `sum(losses)`; a stack of boxes for
+    what is computed alike many times, as for every example. A cell unrolled in time is drawn once: dashed arrows
+    lead to its next step.
 
     Parameters
     ----------

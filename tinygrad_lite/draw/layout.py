@@ -398,7 +398,7 @@ def _ports(head: _Node) -> tuple[dict[_Node, float], float]:
 def layout(picture: Picture) -> Layout:
     """Places the picture, always alike; the time grows with the total length of the arrows in ranks.
 
-    An arrow back to an earlier box, as of a repetition, is placed the other way round (Sugiyama et al.) and then turned.
+    An arrow to an earlier box, as of a repetition, is placed the other way round and then turned.
     """
     index = {box.key: i for i, box in enumerate(picture.boxes)}
     back = [index.get(arrow.tail, 0) > index.get(arrow.head, 0) for arrow in picture.arrows]

@@ -38,11 +38,12 @@ def document(root: Element) -> str:
     return xml_legal(ElementTree.tostring(root, encoding="unicode").replace(" />", "/>")) + "\n"
 
 
-def image(document: str, alt: str) -> str:
-    """An HTML image of an SVG document. JupyterLab strips inline <svg> from a notebook it does not trust, but shows
-    an <img>."""
+def image(document: str, alt: str, least: float = 0.0) -> str:
+    """An HTML image of an SVG document, as wide as the page at most, but `least` px at least: then one scrolls.
+    JupyterLab strips inline <svg> from a notebook it does not trust, but shows an <img>."""
     data = base64.b64encode(document.encode()).decode()
-    return f'<img style="max-width:100%" alt="{alt}" src="data:image/svg+xml;base64,{data}">'
+    style = "max-width:100%" + (f";min-width:{least:.0f}px" if least else "")
+    return f'<img style="{style}" alt="{alt}" src="data:image/svg+xml;base64,{data}">'
 
 
 def px(*lengths: float) -> str:

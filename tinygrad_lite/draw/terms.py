@@ -29,7 +29,7 @@ class Term(NamedTuple):
         return bool(self.links) or self.op is ops.total
 
 
-_CHAINS: dict[Op | None, Op] = {op: ops.total for op in (ops.add, ops.sub, ops.neg, ops.total)}
+_CHAINS: dict[Op | None, Op] = dict.fromkeys((ops.add, ops.sub, ops.neg, ops.total), ops.total)
 _CHAINS |= {op: op for op in (ops.mul, ops.maximum, ops.minimum)}
 
 
