@@ -11,6 +11,7 @@ import heapq
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import count
 from typing import Literal, get_args
 
@@ -98,13 +99,11 @@ def _readable_folding(order: Sequence[Value], where: Located) -> list[Part]:
     """From the finest folding to coarser and coarser ones, the first that is readable; at last by operation alone."""
     deepest = max([sum(1 for level in place if level.name) for place in where.place.values()], default=1)
     for depth in range(max(deepest, 1), 0, -1):
-        found = _Folding(order, where, depth, likeness="shared").parts()
-        if _readable(found):
+        if found := _Folding(order, where, depth, likeness="shared").readable():
             return found
     for likeness in get_args(Likeness):
         for names in (True, False):
-            found = _Folding(order, where, 1, likeness=likeness, names=names).parts()
-            if _readable(found):
+            if found := _Folding(order, where, 1, likeness=likeness, names=names).readable():
                 return found
     return _Folding(order, Located({}, {}), likeness="all").parts()
 
@@ -117,18 +116,6 @@ def _boxes_in_full(order: Iterable[Value]) -> int:
 def part_of(found: Iterable[Part]) -> dict[Value, Part]:
     """Which part each Value is drawn in."""
     return {v: part for part in found for v in (*part.parameters, *part.values)}
-
-
-def _readable(found: Sequence[Part]) -> bool:
-    """About 50 boxes, not many more arrows than two layers of 16 have, and few that carry a count or lead back."""
-    owner = part_of(found)
-    number = {part: i for i, part in enumerate(found)}
-    edges = Counter((owner[x], part) for part in found for v in part.values for x in v.args if x in owner)
-    arrows = {(a, b): n for (a, b), n in edges.items() if a is not b}
-    counted = sum(n > 1 and not (a.single and b.single) for (a, b), n in arrows.items())
-    back = sum(number[a] > number[b] for a, b in arrows)
-    few = len(found) <= READABLE and counted <= READABLE and len(arrows) <= 6 * READABLE
-    return few and back <= READABLE // 10
 
 
 def _name(place: Place) -> str:
@@ -281,7 +268,23 @@ class _Folding:
                 colour[node] = number_of[(colour[node], frozenset(around.items()))]
         return colour
 
-    def _stacks(self) -> list[list[int]]:
+    def readable(self) -> list[Part]:
+        """The parts, if they are about 50, with not many more arrows than two layers of 16 have, and few that carry a
+        count or lead back; else none."""
+        if len(self.stacks) > READABLE:
+            return []
+        found = self.parts()
+        owner = part_of(found)
+        number = {part: i for i, part in enumerate(found)}
+        edges = Counter((owner[x], part) for part in found for v in part.values for x in v.args if x in owner)
+        arrows = {(a, b): n for (a, b), n in edges.items() if a is not b}
+        counted = sum(n > 1 and not (a.single and b.single) for (a, b), n in arrows.items())
+        back = sum(number[a] > number[b] for a, b in arrows)
+        few = len(found) <= READABLE and counted <= READABLE and len(arrows) <= 6 * READABLE
+        return found if few and back <= READABLE // 10 else []
+
+    @cached_property
+    def stacks(self) -> list[list[int]]:
         """The groups whose Values have the same colours, stack by stack, operands before users but in a repetition."""
         before = [{self.group_of[x] for x in self._outside(g)} for g in range(len(self.groups))]
         colour, number_of = self._colours(), _numbering()
@@ -294,7 +297,7 @@ class _Folding:
 
     def parts(self) -> list[Part]:
         found, owner = [], dict[Value, Part]()
-        for stack in self._stacks():
+        for stack in self.stacks:
             values = [v for g in stack for v in self.groups[g]]
             place = self.places[stack[0]]
             module = place[-1].module if place else None

@@ -48,7 +48,7 @@ def title(part: Part) -> str:
         if count > 1:
             return f"{'product' if part.chain.op is ops.mul else part.chain.op.symbol} of {count:,}"
     if part.name or not node.op:
-        return part.name or node.label or "inputs"
+        return part.name or (node.label if len(part.values) == 1 else "inputs")
     return node._op if all(v._op == node._op for v in part.values) else node.op.symbol
 
 
