@@ -17,6 +17,7 @@ from .fold import Part, part_of
 from .labels import cells, scalars, size, title
 from .layout import text_width
 from .picture import Cell, Phase, Picture
+from .sketch import NEXT
 
 SHOWN = 8  # leaves in a caption, and operands of one operation that get a frame each
 FRAMES = 250  # a picture with more arrows than this gets one frame per operation, however few its operands
@@ -112,7 +113,8 @@ class Lesson:
     def _name(self, x: Value) -> str:
         """A Value drawn by itself by its name; in a folded part, as an output of the part."""
         part = self.part_of[x]
-        if part.single or x is self.root or x in self.names.path:
+        alone = not part.name and part.copies == 1 and x is part.values[-1]
+        if alone or x is self.root or x in self.names.path:
             return _short(self.names.text[x])
         return _short(title(part))
 
@@ -120,8 +122,8 @@ class Lesson:
         return f"∂{self._name(self.root)}/∂{self._name(x)}"
 
     def _part_name(self, part: Part) -> str:
-        if part.single:
-            return self._name(part.values[0])
+        if not part.name and part.copies == 1:
+            return self._name(part.values[-1])
         return _short(title(part)) if part.name else f"{part.copies:,} × {_short(title(part))}"
 
     def _keys(self, part: Part) -> list[str]:
@@ -164,7 +166,8 @@ class Lesson:
 
     def _made_by(self, part: Part, into: Iterable[int]) -> list[str]:
         known = {other.key: self._part_name(other) for other in self.parts}
-        tails = dict.fromkeys(known.get(self.sketch.arrows[i].tail, "numbers") for i in into)
+        keys = dict.fromkeys(self.sketch.arrows[i].tail for i in into)
+        tails = dict.fromkeys(known.get(key, NEXT if key.endswith(".next") else "numbers") for key in keys)
         given = f" from {_joined([*tails], ', ', 4)}" if tails else ""
         outputs = part.outputs or part.values[-1:]
         made = "output" if len(outputs) == 1 else count_of(len(outputs), "output")
