@@ -125,8 +125,8 @@ def test_a_name_with_a_number_has_an_index():
 
 def test_operands_that_are_not_shown_are_dots_in_valid_code():
     names = [named(f"w{i}") for i in range(1000)] + [named(f"x{i}") for i in range(1000)] + [named("b")]
-    assert elided(ops.dot, names).text == "dot([w0, ..., w999], [x0, ..., x999], b)"
-    assert elided(ops.total, names[:1000]).text == "total([w0, ..., w999])"
+    assert elided(ops.dot, names).text == "dot([w0, ...], [x0, ...], b)"
+    assert elided(ops.total, names[:1000]).text == "total([w0, ...])"
     for op in ops.dot, ops.total, ops.maximum, ops.logsumexp:
         compile(elided(op, names[:-1]).text, "", "eval")
 

@@ -414,7 +414,7 @@ def _table(words: _Words, head: str, uses: Sequence[Contribution], what: str, to
         rows.append((who, numbers[0], notation.TIMES, numbers[1], notation.EQUALS, numbers[2], words.formula(use)))
     if rest:
         zeros = sum(not use.product for use in rest)
-        zero = f" ({'all' if zeros == len(rest) else f'{zeros:,}'} 0)" if zeros else ""
+        zero = f" ({'all' if zeros == len(rest) else f'{zeros:,} of them'} 0)" if zeros else ""
         together = number(_added(use.product for use in rest))
         rows.append((word(f"and {len(rest):,} more, together{zero}"), *[blank] * 4, together, blank))
     if silent:

@@ -178,10 +178,10 @@ _DOTS = Written("...", r"\ldots")
 
 
 def elided(op: Op, xs: Sequence[Written]) -> Written:
-    """op applied to xs, with `...` for all but the first and the last one of each list: valid code all the same."""
+    """op applied to xs, with `...` for all but the first one of each list: dot([a, ...], [x, ...], b), valid code."""
     n = len(xs) // 2 if op is ops.dot else len(xs)
     lists = [xs[i : i + n] for i in range(0, len(xs), n)]
-    return written(op, [x for some in lists for x in ([some[0], _DOTS, some[-1]] if len(some) > 3 else some)])
+    return written(op, [x for some in lists for x in ([some[0], _DOTS] if len(some) > 2 else some)])
 
 
 def named(text: str) -> Written:
