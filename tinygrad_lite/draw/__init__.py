@@ -1,8 +1,9 @@
 """Pictures of computation graphs.
 
 A picture flows one way: its Values are ordered (`engine.topological_order`), located in the program (`parts.py`),
-folded (`fold.py`), sketched as boxes and arrows (`sketch.py`), named (`labels.py`), laid out (`layout.py`) and written:
-as SVG (`svg.py`), in Graphviz's language (`dot.py`), or step by step (`lesson.py`, `player.py`).
+read by structure (`terms.py`, `repeats.py`), folded (`fold.py`), sketched as boxes and arrows (`sketch.py`), named
+(`labels.py`), laid out (`layout.py`) and written: as SVG (`svg.py`), in Graphviz's language (`dot.py`), or
+step by step (`lesson.py`, `player.py`).
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Folding: many Values as one box, by module and scope; and what repeats, such as examples, as a stack.
+"""Folding: many Values as one box, by module, scope and chain; and what repeats, such as examples, as a stack.
 
-Two steps. Values of one part of the program (see `parts.py`) and one call of it become a group. Groups of
-Values that are computed alike, from alike operands and for alike users, become one stack of copies: colour
-refinement, as when the states of an automaton are minimised.
+Two steps. Values of one part of the program (see `parts.py`) and one call of it become a group, and so do the links
+of a chain (`terms.py`). Groups of Values that are computed alike, from alike operands and for alike users, become one
+stack of copies: colour refinement, as when the states of an automaton are minimised. The steps of a repetition
+(`repeats.py`) are alike from the beginning.
 """
 
 from __future__ import annotations
@@ -174,6 +175,7 @@ class _Folding:
         self.groups: list[list[Value]] = []
         self.places: list[Place] = []  # of each group, cut to what is folded; () for a Value by itself
         self.group_of: dict[Value, int] = {}
+        self.before: list[set[int]] = []  # the groups that each has operands in
         apart: set[Value] = set()
         while True:  # a part that both feeds another and is fed by it cannot be one box
             self._group(apart)
@@ -209,18 +211,18 @@ class _Folding:
             self.groups[g] += [*made.links, node]
             self.group_of.update(dict.fromkeys((*made.links, node), g))
 
-    def _outside(self, g: int) -> list[Value]:
-        """The operands that come from other groups, in order."""
-        return [x for node in self.groups[g] for x in node.args if self.group_of.get(x, g) != g]
+        self.before = [
+            {self.group_of[x] for node in nodes for x in node.args if self.group_of.get(x, g) != g}
+            for g, nodes in enumerate(self.groups)
+        ]
 
     def _cyclic(self) -> list[int]:
         """The groups on cycles: those that sorting forwards and sorting backwards both leave out."""
-        operands = [{self.group_of[x] for x in self._outside(g)} for g in range(len(self.groups))]
-        users: list[set[int]] = [set() for _ in operands]
-        for g, xs in enumerate(operands):
+        users: list[set[int]] = [set() for _ in self.groups]
+        for g, xs in enumerate(self.before):
             for x in xs:
                 users[x].add(g)
-        free = {*_sorted(operands)} | {*_sorted(users)}
+        free = {*_sorted(self.before)} | {*_sorted(users)}
         return [g for g, nodes in enumerate(self.groups) if g not in free and len(nodes) > 1]
 
     # --- stacks
@@ -271,7 +273,10 @@ class _Folding:
     def readable(self) -> list[Part]:
         """The parts, if they are about 50, with not many more arrows than two layers of 16 have, and few that carry a
         count or lead back; else none."""
-        if len(self.stacks) > READABLE:
+        most = 6 * READABLE  # arrows
+        names = [_name(place) for place in self.places]
+        between = {(names[x], names[g]) for g, xs in enumerate(self.before) for x in xs}
+        if len(between) > most or len(self.stacks) > READABLE:  # no fewer arrows than between parts of the program
             return []
         found = self.parts()
         owner = part_of(found)
@@ -280,20 +285,21 @@ class _Folding:
         arrows = {(a, b): n for (a, b), n in edges.items() if a is not b}
         counted = sum(n > 1 and not (a.single and b.single) for (a, b), n in arrows.items())
         back = sum(number[a] > number[b] for a, b in arrows)
-        few = len(found) <= READABLE and counted <= READABLE and len(arrows) <= 6 * READABLE
+        few = len(found) <= READABLE and counted <= READABLE and len(arrows) <= most
         return found if few and back <= READABLE // 10 else []
 
     @cached_property
     def stacks(self) -> list[list[int]]:
         """The groups whose Values have the same colours, stack by stack, operands before users but in a repetition."""
-        before = [{self.group_of[x] for x in self._outside(g)} for g in range(len(self.groups))]
         colour, number_of = self._colours(), _numbering()
-        in_order = _sorted(before)
+        in_order = _sorted(self.before)
         stack_of = {g: number_of[tuple([colour[v] for v in self.groups[g] if v in colour])] for g in in_order}
         stacks: list[list[int]] = [[] for _ in number_of]
         for g, c in stack_of.items():
             stacks[c].append(g)
-        return [stacks[c] for c in _sorted([{stack_of[x] for g in stack for x in before[g]} for stack in stacks], True)]
+        return [
+            stacks[c] for c in _sorted([{stack_of[x] for g in stack for x in self.before[g]} for stack in stacks], True)
+        ]
 
     def parts(self) -> list[Part]:
         found, owner = [], dict[Value, Part]()

@@ -402,11 +402,14 @@ def layout(picture: Picture) -> Layout:
     """
     index = {box.key: i for i, box in enumerate(picture.boxes)}
     back = [index.get(arrow.tail, 0) > index.get(arrow.head, 0) for arrow in picture.arrows]
-    if any(back):
-        turned_round = [a._replace(tail=a.head, head=a.tail) if b else a for a, b in zip(picture.arrows, back)]
-        placed = layout(picture._replace(arrows=tuple(turned_round)))
-        routes = [r._replace(points=r.points[::-1], back=True) if b else r for r, b in zip(placed.arrows, back)]
-        return placed._replace(arrows=tuple(routes))
+    arrows = [a._replace(tail=a.head, head=a.tail) if b else a for a, b in zip(picture.arrows, back)]
+    placed = _placed(picture._replace(arrows=tuple(arrows)))
+    routes = [r._replace(points=r.points[::-1], back=True) if b else r for r, b in zip(placed.arrows, back)]
+    return placed._replace(arrows=tuple(routes))
+
+
+def _placed(picture: Picture) -> Layout:
+    """Places a picture whose arrows all run from a box to a later one."""
     nodes, chains = _network(picture)
     layers = _ordered(nodes)
     _place(layers)
