@@ -275,8 +275,9 @@ class _Folding:
         count or lead back; else none."""
         most = 6 * READABLE  # arrows
         names = [_name(place) for place in self.places]
-        between = {(names[x], names[g]) for g, xs in enumerate(self.before) for x in xs}
-        if len(between) > most or len(self.stacks) > READABLE:  # no fewer arrows than between parts of the program
+        between = Counter([(names[x], names[g]) for g, xs in enumerate(self.before) for x in xs])
+        # what runs from one part of the program to another is one arrow with a count, or many arrows
+        if sum(sorted(between.values())[:-READABLE]) > most or len(self.stacks) > READABLE:
             return []
         found = self.parts()
         owner = part_of(found)
