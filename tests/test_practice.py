@@ -518,7 +518,11 @@ def test_a_forgotten_out_backward_sends_nothing():
 # --- diagnose: records
 
 
-@pytest.mark.parametrize("op", [op for op in OPS if op is not ops.pick], ids=lambda op: op.name)
+# two choose by a whole number, and the derivative of detach is not that of its value
+SMOOTH = [op for op in OPS if op not in (ops.pick, ops.cross_entropy, ops.detach)]
+
+
+@pytest.mark.parametrize("op", SMOOTH, ids=lambda op: op.name)
 def test_every_operation_of_the_table_is_without_fault(op):
     assert diagnose(op).ok is True
 
