@@ -223,7 +223,8 @@ def _calls(order: Iterable[Value]) -> list[_Call]:
                 found[id(call)] = _Call(call)
             found[id(call)].results.append(node)
     calls = list(found.values())
-    held = {id(made.module): {id(part) for _, part in made.module.named_modules()} for made in calls}
+    modules = {id(made.module): made.module for made in calls}  # a model is called for each example
+    held = {key: {id(part) for _, part in module.named_modules()} for key, module in modules.items()}
     for made in calls:
         _walk_back(made, held[id(made.module)])
     return calls
