@@ -15,8 +15,12 @@ from .data import order_state, shuffled
 from .engine import Number, Value, no_grad_active, topological_order
 from .mistakes import look_for_forgotten, not_a_loss, warn, warn_if_rising
 from .optim import Optimizer, clip_grad_norm
+from .shards import Shards, shard
 
 if TYPE_CHECKING:
+    from distributed import Client
+
+    from .compiler.compiled import Compiled
     from .compiler.training import Trainer
 
 _MISSING: Any = object()
@@ -56,6 +60,7 @@ def fit(
     every: int | None = None,
     progress: bool = True,
     check: bool = True,
+    client: Client | None = None,
 ) -> History:
     """Trains opt.params on examples.
 
@@ -84,6 +89,9 @@ def fit(
     progress : whether to show a bar on stderr (tqdm where it is installed).
     check : before native code is used, a few examples and one update are computed by both engines and compared. Where
         they differ, the engine trains (RuntimeWarning), or compiled=True raises. False leaves the comparison out.
+    client : a `distributed.Client`: its workers, which need the extra `dask`, compute the gradients, each compiled
+        once, and this process makes the steps. X and y are sharded, see `data.shard`; shards made before are given
+        as X, without y.
 
     Returns
     -------
@@ -91,6 +99,12 @@ def fit(
     rises, where it is not made of some parameter, and where it is made of one that opt has forgotten: of a module of
     which it moves others. Whole modules may be frozen.
     """
+    if client is not None and not isinstance(X, Shards):
+        X, y = shard(X, y, client), _MISSING
+    if isinstance(X, Shards):
+        if y is not _MISSING:
+            raise TypeError("shards hold their targets: write fit(loss, opt, shards, epochs=...)")
+        y = None
     _check_call(loss, opt, X, y)
     epochs = expect.whole("epochs", epochs, least=0)
     if no_grad_active():
@@ -100,7 +114,7 @@ def fit(
         loss, opt, X, y, epochs, batch_size, expect.seed("seed", seed), schedule, penalty, clip_grad_norm, tol, every,
         callback is not None, history,
     )  # fmt: skip
-    loop = _loop(run, compiled, check)
+    loop = _eager_epochs(run) if run.function else _loop(run, compiled, check)
     bar = _progress_bar(epochs, progress)
     try:
         for epoch in loop:
@@ -152,7 +166,9 @@ class _Run:
 
     def __post_init__(self) -> None:
         self.given = self.X, self.y
-        self.read()
+        self.function = _jitted(self.loss) if isinstance(self.X, Shards) else None
+        if not self.function:
+            self.read()
         self.size = n = len(self.X)
         if self.batch_size is not None:
             self.size = min(n, expect.whole("batch_size", self.batch_size, of="examples (None: all of them)"))
@@ -170,7 +186,7 @@ class _Run:
 
     def read_again(self) -> bool:
         """After a callback: has it changed X or y? They are then read again."""
-        if not self.watched or all(map(examples.unchanged, self.given, self.kept)):
+        if self.function or not self.watched or all(map(examples.unchanged, self.given, self.kept)):
             return False
         n = len(self.X)
         self.read()
@@ -230,7 +246,13 @@ def _check_skips(opt: Optimizer, trainer: Trainer) -> None:
         )
 
 
-# --- the engine's loop
+def _jitted(loss: Callable[[Any, Any], Number]) -> Compiled:
+    from .compiler import jit
+
+    return jit(loss)
+
+
+# --- the engine's loop, also of what workers have computed
 
 
 def _eager_epochs(run: _Run, why: str = "") -> Generator[int]:
@@ -267,6 +289,8 @@ def _eager_epochs(run: _Run, why: str = "") -> Generator[int]:
 
 def _objective(run: _Run, chosen: Sequence[int]) -> Value:
     """The mean loss of the chosen examples, plus the penalty, as one Value."""
+    if run.function:
+        return _with_penalty(run, run.function.mean(run.X if len(chosen) == len(run.X) else run.X.taken(chosen)))
     try:
         losses = [run.loss(run.X[i], run.y[i]) for i in chosen]
     except Exception as error:
@@ -278,7 +302,10 @@ def _objective(run: _Run, chosen: Sequence[int]) -> Value:
             if hint := _whole_loss(run):
                 raise TypeError(hint)
             raise TypeError(f"loss(x, y) must return one Value, got {not_a_loss(value)}")
-    mean: Value = ops.mean(losses)
+    return _with_penalty(run, ops.mean(losses))
+
+
+def _with_penalty(run: _Run, mean: Value) -> Value:
     if run.penalty is None:
         return mean
     more = run.penalty()
