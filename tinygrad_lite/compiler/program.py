@@ -12,13 +12,14 @@ from ..engine import Value
 from . import native
 from .code import Module
 from .computation import Computation
-from .kernel import TILE_VECTORS, Kernel, Layout
+from .kernel import TILES, Kernel, Layout
 from .lowerings import LOWERINGS
 from .nests import nested
 from .plan import Plan, plan
 from .trace import Array, Number, Trace, Tracer, traced_nodes
 
 BLOCK_BYTES = 512 * 1024  # of a block of examples, which should stay in the second-level cache
+MOST_VECTORS = 16  # of a block
 MOST_BYTES = 2 * 1024**3
 MANY_LONG = 12  # beyond so many, exp, tanh, ... are called instead of written out
 MOST_PROGRAMS = 64  # that the cache keeps
@@ -102,11 +103,14 @@ class Program:
 
 
 def _layout(plan: Plan) -> Layout:
-    width = native.host().width
+    host = native.host()
+    width, tile = host.width, TILES[host.registers]
     fits = BLOCK_BYTES // (8 * width * max(plan.lanes, 1))
-    vectors = max(1, min(16, fits if fits < TILE_VECTORS else fits // TILE_VECTORS * TILE_VECTORS))
+    vectors = max(1, min(MOST_VECTORS, fits))
+    vectors -= vectors % tile[1] if vectors > tile[1] else 0
     # an odd stride: powers of two would crowd into few sets of the cache
-    return Layout(width, vectors, stride=(vectors | 1) * width, row=-(-max(plan.inputs, 1) // width) * width)
+    row = -(-max(plan.inputs, 1) // width) * width
+    return Layout(width, vectors, stride=(vectors | 1) * width, row=row, tile=tile)
 
 
 cache: dict[Hashable, Program] = {}
