@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from inspect import CO_VARARGS
 from numbers import Real
 from types import FunctionType
-from typing import TYPE_CHECKING, NoReturn, SupportsFloat, TypeAlias, TypeGuard, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NoReturn, SupportsFloat, TypeAlias, TypeGuard, TypeVar, overload
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
@@ -21,10 +21,10 @@ Partial: TypeAlias = "float | Callable[..., Number]"
 Pack: TypeAlias = "Callable[..., tuple[Number, ...]]"  # from the user's arguments to the operands
 
 
-def as_float(x: object) -> float:
+def as_float(x: Any) -> float:
     """The one real number x (int, float, bool, Fraction, Decimal, NumPy's or PyTorch's scalar) as a float, else
     TypeError."""
-    if type(x) is float:
+    if x.__class__ is float:
         return x  # the usual case
     if is_number(x):
         try:
@@ -131,7 +131,7 @@ class Op:
     def __call__(self, *inputs: float | Iterable[float]) -> float: ...  # type: ignore[overload-overlap]
     @overload
     def __call__(self, *inputs: Value | float | Iterable[Value | float]) -> Value: ...
-    def __call__(self, *inputs: Number | Iterable[Number]) -> Number:
+    def __call__(self, *inputs: Any) -> Any:
         """Numbers give a number; any Value among them gives a Value, recorded by its class."""
         if self.pack is not None:
             try:
@@ -181,9 +181,9 @@ class Op:
             grads = [None if s and d.__class__ is float and d == 0.0 else d for s, d in zip(self.selects, grads)]
         return tuple(grads)
 
-    def number(self, x: object, what: str = "the value") -> float:
+    def number(self, x: Any, what: str = "the value") -> float:
         """What a function of the operation returned as a float; TypeError where it is no real number."""
-        if type(x) is float:
+        if x.__class__ is float:
             return x
         if not is_number(x):
             missing = ": is there a `return`?" if x is None else ""
@@ -294,8 +294,8 @@ def pack_slope(x: Number, slope: Number = 0.1) -> tuple[Number, ...]:
 
 
 def pack_where(condition: Number, a: Number, b: Number) -> tuple[Number, ...]:
-    if type(condition) is int and -2 <= condition < 0:  # ~True is -2 in Python, and ~False -1
-        condition &= 1
+    if condition.__class__ is int and -2 <= condition < 0:  # ~True is -2 in Python, and ~False -1
+        condition += 2
     return condition, a, b
 
 
