@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from operator import mul
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from . import modes, ops
 from .op import Op
@@ -68,7 +68,7 @@ def _binary(op: Op, cls: type[Value], unreached: float) -> Binary:
     (da, db), value, new = cast(tuple[Slope, Slope], op.partials), op.value, object.__new__
     constant, active = None if callable(da) else (da, db), modes.active
 
-    def record(a: Value, b: Any) -> Number:
+    def record(a: Value, b: Number) -> Number:
         if active or a.__class__ is not cls:
             return op(a, b)
         x = a.data
@@ -133,7 +133,7 @@ def affine_of(cls: type[Value], unreached: float) -> Callable[..., list[Value]]:
     """`engine.affine` with the inputs read once for all rows."""
     active, dot, new = modes.active, ops.dot, object.__new__
 
-    def affine(rows: Sequence[Sequence[Value]], xs: Sequence[Any], starts: Sequence[Value]) -> list[Value]:
+    def affine(rows: Sequence[Sequence[Value]], xs: Sequence[Number], starts: Sequence[Value]) -> list[Value]:
         xs = tuple(xs)
         n = len(xs)
         data = tuple([x.data for x in xs if x.__class__ is cls])

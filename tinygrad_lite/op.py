@@ -21,7 +21,7 @@ Partial: TypeAlias = "float | Callable[..., Number]"
 Pack: TypeAlias = "Callable[..., tuple[Number, ...]]"  # from the user's arguments to the operands
 
 
-def as_float(x: Any) -> float:
+def as_float(x: object) -> float:
     """The one real number x (int, float, bool, Fraction, Decimal, NumPy's or PyTorch's scalar) as a float, else
     TypeError."""
     if x.__class__ is float:
@@ -181,7 +181,7 @@ class Op:
             grads = [None if s and d.__class__ is float and d == 0.0 else d for s, d in zip(self.selects, grads)]
         return tuple(grads)
 
-    def number(self, x: Any, what: str = "the value") -> float:
+    def number(self, x: object, what: str = "the value") -> float:
         """What a function of the operation returned as a float; TypeError where it is no real number."""
         if x.__class__ is float:
             return x
