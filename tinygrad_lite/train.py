@@ -8,18 +8,22 @@ import sys
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, cast
 
 from . import examples, expect, nn, ops
 from .data import order_state, shuffled
 from .engine import Number, Value, no_grad_active, topological_order
+from .examples import Examples
 from .mistakes import look_for_forgotten, not_a_loss, warn, warn_if_rising
 from .optim import Optimizer, clip_grad_norm
 
 if TYPE_CHECKING:
+    from numpy import ndarray
+
     from .compiler.training import Trainer
 
-_MISSING: Any = object()
+Loss: TypeAlias = Callable[[Any, Any], Number]  # of one example and its target
+_MISSING = cast(Examples[object], object())  # not given
 
 
 @dataclass
@@ -39,10 +43,10 @@ class History:
 
 
 def fit(
-    loss: Callable[[Any, Any], Number],
+    loss: Loss,
     opt: Optimizer,
-    X: Any = _MISSING,
-    y: Any = _MISSING,
+    X: Examples[object] = _MISSING,
+    y: Examples[object] = _MISSING,
     *,
     epochs: int,
     batch_size: int | None = None,
@@ -97,7 +101,7 @@ def fit(
         raise RuntimeError("fit was called inside no_grad(): nothing is recorded, so nothing can be learnt")
     history, start = History(), time.perf_counter()
     run = _Run(
-        loss, opt, X, y, epochs, batch_size, expect.seed("seed", seed), schedule, penalty, clip_grad_norm, tol, every,
+        loss, opt, (X, y), epochs, batch_size, expect.seed("seed", seed), schedule, penalty, clip_grad_norm, tol, every,
         callback is not None, history,
     )  # fmt: skip
     loop = _loop(run, compiled, check)
@@ -134,10 +138,9 @@ class _Run:
     may change what was given?
     """
 
-    loss: Callable[[Any, Any], Number]
+    loss: Loss
     opt: Optimizer
-    X: Any
-    y: Any
+    given: tuple[Examples[object], Examples[object]]
     epochs: int
     batch_size: int | None
     seed: int
@@ -151,7 +154,6 @@ class _Run:
     rising: bool = False  # has a warning said so?
 
     def __post_init__(self) -> None:
-        self.given = self.X, self.y
         self.read()
         self.size = n = len(self.X)
         if self.batch_size is not None:
@@ -165,7 +167,8 @@ class _Run:
 
     def read(self) -> None:
         """Takes X and y through the door."""
-        self.X, self.y = map(examples.one_by_one, examples.pairs("fit", *self.given))
+        X, y = examples.pairs("fit", *self.given)
+        self.X, self.y = examples.one_by_one(X), examples.one_by_one(y)
         self.kept = list(map(examples.snapshot, self.given)) if self.watched else []
 
     def read_again(self) -> bool:
@@ -365,7 +368,7 @@ class _CompiledLoop:
         if self.run.read_again():
             self.trainer.read(self.run.X, self.run.y)
 
-    def _rates(self) -> tuple[Any, list[Exception]]:
+    def _rates(self) -> tuple[ndarray, list[Exception]]:
         """The learning rates of the next steps, each one as opt.lr accepts it. Where that fails on the way: the rates
         of the steps before, which are made first, and the error in a list."""
         import numpy as np
@@ -386,7 +389,7 @@ class _CompiledLoop:
             return np.array(rates), [error]
         return np.array(rates), []
 
-    def _advance(self, rates: Any) -> tuple[int, int]:
+    def _advance(self, rates: ndarray) -> tuple[int, int]:
         """Makes a step at each of these rates. Returns why it ended, and how many steps were made."""
         history, trainer, before = self.history, self.trainer, self.history.steps
         start = time.perf_counter()
