@@ -6,7 +6,7 @@ import argparse
 import importlib.util
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -14,7 +14,7 @@ from . import __version__, data, nn, optim, plot
 from .compiler import jit
 from .engine import no_grad
 from .io import save
-from .train import History, fit
+from .train import History, Loss, fit
 
 DEFAULT_LR, DEFAULT_EPOCHS = {"digits": 0.2, "moons": 0.4}, {"digits": 8, "moons": 100}
 SHOWN = 40  # of the misread digits
@@ -161,10 +161,10 @@ def _moons(options: argparse.Namespace, out: Path) -> None:
 
 def _train(
     model: nn.MLP,
-    loss: Callable[..., Any],
+    loss: Loss,
     opt: optim.Optimizer,
-    X: Sequence[Any],
-    y: Sequence[Any],
+    X: Sequence[list[float]],
+    y: Sequence[float],
     epochs: int,
     seed: int,
     **options: Any,
@@ -183,7 +183,7 @@ def _train(
         return fit(loss, opt, X, y, epochs=epochs, seed=seed, callback=show, progress=False, **options)
 
 
-def _scores(model: nn.MLP, X: Sequence[Any]) -> list[Any]:
+def _scores(model: nn.MLP, X: Sequence[list[float]]) -> list[Any]:
     """What the model says of every point: compiled where that is possible, else scalar by scalar."""
     if importlib.util.find_spec("llvmlite"):
         return list(jit(model).batch(X).tolist())
