@@ -119,6 +119,11 @@ def _exponent_partial(out: Number, x: Number, n: Number) -> Number:
     return where(equal(x, 0.0) * less_equal(0.0, n), 0.0, out * log(x))
 
 
+def _share(out: Number, x: Number) -> Number:
+    """x / out, but 0 where both are 0."""
+    return where(out, div(x, out), 0.0)
+
+
 def _over_square(a: Number, x: Number, y: Number) -> Number:
     """a / (x^2 + y^2), divided twice where the square, or its square in the derivative, would overflow or vanish."""
     r = hypot(x, y)
@@ -184,12 +189,7 @@ log2 = Op("log2", "log2", ieee.log2, (lambda out, x: _unless_nan(out, div(LOG2_E
 log10 = Op("log10", "log10", ieee.log10, (lambda out, x: _unless_nan(out, div(LOG10_E, x)),))
 sqrt = Op("sqrt", "sqrt", ieee.sqrt, (lambda out, x: _unless_nan(out, 0.5 * power(x, -0.5)),))
 cbrt = Op("cbrt", "cbrt", ieee.cbrt, (lambda out, x: div(power(out, -2.0), 3.0),))
-hypot = Op(
-    "hypot",
-    "hypot",
-    math.hypot,
-    (lambda out, a, b: where(out, div(a, out), 0.0), lambda out, a, b: where(out, div(b, out), 0.0)),
-)
+hypot = Op("hypot", "hypot", math.hypot, (lambda out, a, b: _share(out, a), lambda out, a, b: _share(out, b)))
 
 sin = Op("sin", "sin", ieee.sin, (lambda out, x: cos(x),))
 cos: Op = Op("cos", "cos", ieee.cos, (lambda out, x: -sin(x),))
@@ -198,19 +198,13 @@ asin = Op("asin", "asin", ieee.asin, (lambda out, x: _unless_nan(out, power(_one
 acos = Op("acos", "acos", ieee.acos, (lambda out, x: _unless_nan(out, -power(_one_minus_square(x), -0.5)),))
 atan = Op("atan", "atan", math.atan, (lambda out, x: div(1.0, 1.0 + x * x),))
 atan2 = Op(
-    "atan2",
-    "atan2",
-    math.atan2,
-    (lambda out, y, x: _over_square(x, x, y), lambda out, y, x: _over_square(-y, x, y)),
+    "atan2", "atan2", math.atan2, (lambda out, y, x: _over_square(x, x, y), lambda out, y, x: _over_square(-y, x, y))
 )
 sinh = Op("sinh", "sinh", ieee.sinh, (lambda out, x: cosh(x),))
 cosh: Op = Op("cosh", "cosh", ieee.cosh, (lambda out, x: sinh(x),))
 asinh = Op("asinh", "asinh", ieee.asinh, (lambda out, x: div(1.0, hypot(1.0, x)),))
 acosh = Op(
-    "acosh",
-    "acosh",
-    ieee.acosh,
-    (lambda out, x: _unless_nan(out, power(x - 1.0, -0.5) * power(x + 1.0, -0.5)),),
+    "acosh", "acosh", ieee.acosh, (lambda out, x: _unless_nan(out, power(x - 1.0, -0.5) * power(x + 1.0, -0.5)),)
 )
 atanh = Op("atanh", "atanh", ieee.atanh, (lambda out, x: _unless_nan(out, div(1.0, _one_minus_square(x))),))
 erf = Op("erf", "erf", math.erf, (lambda out, x: 2.0 / math.sqrt(math.pi) * _bell(x),))

@@ -43,57 +43,44 @@ class History:
 
 
 def fit(
-    loss: Loss,
-    opt: Optimizer,
-    X: Examples[object] = _MISSING,
-    y: Examples[object] = _MISSING,
-    *,
-    epochs: int,
-    batch_size: int | None = None,
-    seed: int = 0,
-    compiled: bool | None = None,
-    schedule: Callable[[int], float] | None = None,
-    penalty: Callable[[], Number] | None = None,
-    clip_grad_norm: float | None = None,
-    tol: float | None = None,
-    callback: Callable[[int, History], object] | None = None,
-    every: int | None = None,
-    progress: bool = True,
-    check: bool = True,
-) -> History:
+    loss: Loss, opt: Optimizer, X: Examples[object] = _MISSING, y: Examples[object] = _MISSING, *, epochs: int,
+    batch_size: int | None = None, seed: int = 0, compiled: bool | None = None,
+    schedule: Callable[[int], float] | None = None, penalty: Callable[[], Number] | None = None,
+    clip_grad_norm: float | None = None, tol: float | None = None,
+    callback: Callable[[int, History], object] | None = None, every: int | None = None,
+    progress: bool = True, check: bool = True,
+) -> History:  # fmt: skip
     """Trains opt.params on examples.
 
     Parameters
     ----------
     loss : function (x, y) of one example that returns one Value; a step uses the mean over a batch.
     opt : optimiser of the parameters to train.
-    X, y : examples and their targets, as many of both, paired by position: lists, arrays, pandas or polars tables and
-        columns, tensors. Lists stay lists; a row of anything else is an array of float64, read-only, and a target a
-        float.
+    X, y : examples and targets, as many of both, paired by position: lists, arrays, tables and columns, tensors. Lists
+        stay lists; a row of anything else is an array of float64, read-only, and a target a float.
     epochs : how often each example is shown.
     batch_size : examples per step. None takes all at once; else they are shuffled every epoch, from `seed`.
-    seed : of the shuffles. Which of them is due follows from the steps that the optimiser has made, opt.t (saved in its
-        state_dict): k calls of one epoch are one call of k epochs, and a new optimiser begins with the first again.
-    compiled : True runs whole epochs in native code, which needs the extra `jit`. None does so where that is
-        installed and the loss can be compiled; else the engine computes every scalar itself (RuntimeWarning that says
-        why). Compiled, loss and penalty are recorded once, and again where a callback has changed a plain number that
-        they close over, name as a global, or find in a list, dict or attribute there.
+    seed : of the shuffles. Which is due follows from opt.t, the steps made: k calls of one epoch are one call of k.
+    compiled : True runs whole epochs in native code, which needs the extra `jit`. None does so where it can, else the
+        engine computes every scalar itself (RuntimeWarning that says why). Compiled, loss and penalty are recorded
+        once, and again where a callback has changed a plain number that they close over, name as a global, or find in a
+        list, dict or attribute there.
     schedule : function of the steps made, the learning rate in place of opt.lr.
     penalty : function that returns a Value to add once a batch, such as lambda: nn.l2(ps, 1e-4).
     clip_grad_norm : how long the gradient of a step may be; a longer one is scaled down, see `optim.clip_grad_norm`.
     tol : stop when no parameter moves more in a step (the lectures' |dtheta| < eps).
     callback : function (epoch, history), called after every `every` epochs, counted from 1, and at the end; a true
-        answer stops the training. What it changes, also inside X and y, in the optimiser and the parameters, counts.
+        answer stops the training. What it changes, also inside X and y, counts.
     every : None is after each epoch, but in native code a few times a second.
     progress : whether to show a bar on stderr (tqdm where it is installed).
-    check : before native code is used, a few examples and one update are computed by both engines and compared. Where
-        they differ, the engine trains (RuntimeWarning), or compiled=True raises. False leaves the comparison out.
+    check : first compares a few examples and one update of native code with the engine's. Where they differ, the engine
+        trains (RuntimeWarning), or compiled=True raises.
 
     Returns
     -------
     The History. An exception (also Ctrl-C) leaves the parameters of a whole step. TrainingWarning where the loss
-    rises, where it is not made of some parameter, and where it is made of one that opt has forgotten: of a module of
-    which it moves others. Whole modules may be frozen.
+    rises, is not made of some parameter, or is made of one that opt has forgotten: whole modules may be frozen, not
+    a part of one.
     """
     _check_call(loss, opt, X, y)
     epochs = expect.whole("epochs", epochs, least=0)
