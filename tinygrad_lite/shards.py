@@ -13,6 +13,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 from . import examples, expect
+from .examples import Examples
 
 if TYPE_CHECKING:
     import numpy as np
@@ -118,7 +119,11 @@ class Shards:
 
 
 def shard(
-    X: object, y: object = None, client: Client | None = None, shards: int | None = None, timeout: float = 600.0
+    X: Examples[object],
+    y: Examples[object] | None = None,
+    client: Client | None = None,
+    shards: int | None = None,
+    timeout: float = 600.0,
 ) -> Shards:
     """Examples and targets in shards, left on the workers of a Dask cluster.
 
@@ -175,7 +180,7 @@ def _chunks(columns: Sequence[object], client: Client | None) -> list[tuple[obje
 # --- on a worker
 
 
-def _rows(X: object, y: object = None) -> Columns:
+def _rows(X: Examples[object], y: Examples[object] | None = None) -> Columns:
     return (examples.rows(X),) if y is None else examples.pairs("shard", X, y)
 
 

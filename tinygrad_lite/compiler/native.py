@@ -10,10 +10,12 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from types import ModuleType
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
+    from llvmlite.binding import Target
 
     Array: TypeAlias = np.ndarray
 
@@ -31,8 +33,8 @@ class Host:
     width: int
     registers: int
     features: str
-    llvm: Any  # llvmlite.binding
-    target: Any
+    llvm: ModuleType  # llvmlite.binding
+    target: Target
 
 
 @functools.cache
