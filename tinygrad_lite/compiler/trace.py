@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import traceback
+from collections import deque
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -359,12 +360,13 @@ def placeholders(shapes: Sequence[Shape]) -> tuple[list[Tracer], list[object]]:
 @contextmanager
 def _moved(parameters: Sequence[Value]) -> Iterator[None]:
     """Other numbers of the other sign in these parameters."""
-    before = [p.data for p in parameters]
+    back = map(setattr, parameters, repeat("data"), [p.data for p in parameters])
+    others = [-1.234 * number_of(p) - 0.271 for p in parameters]
     try:
-        assign(parameters, repeat("data"), [-1.234 * number_of(p) - 0.271 for p in parameters])
+        deque(map(setattr, parameters, repeat("data"), others), 0)
         yield
     finally:
-        assign(parameters, repeat("data"), before)
+        deque(back, 0)  # one call, before which no Ctrl-C can fall, nor within it
 
 
 def _check_kept(function: Callable[..., object], arguments: object, inputs: Sequence[Tracer]) -> None:
