@@ -74,11 +74,14 @@ def players(one):
     return hosts
 
 
-# the parts of a player, the screen, and how large its texts are, in px
+# the parts of a player, the screen, the boxes that are lit, and how large its texts are, in px
 SIZES = """host => {
     const place = name => host.shadowRoot.querySelector(name).getBoundingClientRect().toJSON();
     const svg = host.shadowRoot.querySelector('.stage svg');
-    return {player: place('.player'), caption: place('.caption'), stage: place('.stage'),
+    const lights = svg.querySelector(`[id="${svg.querySelector('.lit').getAttribute('href').slice(1)}"]`);
+    const keys = [...lights.children].map(use => use.getAttribute('href')).filter(href => href.startsWith('#h'));
+    return {lit: keys.map(href => place(`[data-key="${href.slice(2)}"]`)),
+            player: place('.player'), caption: place('.caption'), stage: place('.stage'),
             screen: {top: 0, left: 0, right: innerWidth, bottom: innerHeight},
             text: 12 * svg.getBoundingClientRect().width / svg.viewBox.baseVal.width};
 }"""
@@ -91,12 +94,13 @@ def inside(part, whole):
 
 
 def check_the_screen(host):
-    """Bar, caption and stage are in view, the stage is not a slit, and its texts are legible."""
+    """Bar, caption and stage are in view, the stage is not a slit, shows what is lit, and its texts are legible."""
     sizes = host.evaluate(SIZES)
     assert inside(sizes["player"], sizes["screen"])
     assert inside(sizes["caption"], sizes["player"]) and inside(sizes["stage"], sizes["player"])
     assert sizes["stage"]["height"] >= 150
-    assert sizes["text"] >= 9.99
+    assert any(inside(box, sizes["stage"]) for box in sizes["lit"]) or not sizes["lit"]
+    assert 9.99 <= sizes["text"] <= 12.01
 
 
 # what a player, or what an image of one, looks like: its paper, and the text in its first box
@@ -241,11 +245,13 @@ def test_the_lit_node_is_scrolled_into_view(saved):
 
 
 @pytest.mark.sample(1)
+@pytest.mark.parametrize("make", [gated_recurrent_unit, hundred_moons_with_sum])
 @pytest.mark.parametrize("size", [(900, 600), (390, 664), (1366, 640)], ids=["output", "phone", "laptop"])
-def test_a_saved_page_takes_keys_at_once_and_fits_the_screen_after_twenty_steps(size, saved):
-    film = player(gated_recurrent_unit())
+def test_a_saved_page_takes_keys_at_once_and_fits_the_screen_after_twenty_steps(size, make, saved):
+    film = player(make())
     one = saved(film)
     one.page.set_viewport_size(dict(zip(("width", "height"), size)))
+    one.page.reload()
     host, words = players(one), captions(film)
     for step in range(21):
         assert host.evaluate(CAPTION) == words[step]

@@ -73,11 +73,12 @@
     const svg = parsed(host.querySelector("img").getAttribute("src"));
     const last = Number(svg.dataset.frames) - 1;
     const [x, y, width, height] = svg.dataset.view.split(" ");
+    const least = (parseFloat(host.querySelector("img").style.minWidth) * width) / svg.getAttribute("width");
     svg.setAttribute("viewBox", `${x} ${y} ${width} ${height}`);
     svg.setAttribute("width", width);
     svg.removeAttribute("height");
     svg.setAttribute("aria-hidden", "true");
-    svg.style.width = `clamp(${host.querySelector("img").style.minWidth}, 100%, ${width}px)`; // narrower, the stage scrolls
+    svg.style.width = `clamp(${least}px, 100%, ${width}px)`; // narrower, the stage scrolls
     const group = svg.querySelector(".captions");
     const captions = [...group.querySelectorAll("g")].map((caption) => ({
       phase: caption.getAttribute("class"),
@@ -124,13 +125,20 @@
       slider.value = at + 1;
       slider.setAttribute("aria-valuetext", captions[at].lines[0]);
       const lit = [...svg.querySelectorAll(`[id="f${at}"] > [href^="#h"]`)].map((use) => use.getAttribute("href").slice(2));
-      const boxes = lit.map((key) => svg.querySelector(`[data-key="${key}"]`).getBoundingClientRect());
+      if (lit.length) reveal(lit.map((key) => svg.querySelector(`[data-key="${key}"]`).getBoundingClientRect()));
+    }
+
+    // scrolls to these boxes, or to the first of them where they do not fit
+    function reveal(boxes) {
       const seen = stage.getBoundingClientRect();
-      const left = Math.min(...boxes.map((b) => b.left)), right = Math.max(...boxes.map((b) => b.right));
-      const top = Math.min(...boxes.map((b) => b.top)), bottom = Math.max(...boxes.map((b) => b.bottom));
-      // in the middle, or from its beginning where it is larger than the stage
-      const by = (from, to, start, end) => (from >= start && to <= end ? 0 : Math.min((from + to - start - end) / 2, from - start - 8));
-      if (lit.length) stage.scrollBy(by(left, right, seen.left, seen.right), by(top, bottom, seen.top, seen.bottom));
+      let left = Math.min(...boxes.map((b) => b.left)), right = Math.max(...boxes.map((b) => b.right));
+      let top = Math.min(...boxes.map((b) => b.top)), bottom = Math.max(...boxes.map((b) => b.bottom));
+      if (right - left > seen.width || bottom - top > seen.height) {
+        ({ left, right, top, bottom } = boxes.reduce((a, b) => (b.left + b.top < a.left + a.top ? b : a)));
+      }
+      if (left < seen.left || right > seen.right || top < seen.top || bottom > seen.bottom) {
+        stage.scrollBy((left + right - seen.left - seen.right) / 2, (top + bottom - seen.top - seen.bottom) / 2);
+      }
     }
 
     function pause() {
