@@ -270,6 +270,8 @@ def test_a_saved_page_is_dark_on_a_dark_system_and_light_when_that_changes(saved
     assert host.evaluate(COLOURS) == in_column("dark")
     one.page.emulate_media(color_scheme="light")
     until(lambda: host.evaluate(COLOURS) == in_column("light"))
+    one.page.evaluate("document.body.style.color = 'white'")  # as a notebook's dark theme, on a light system
+    until(lambda: host.evaluate(COLOURS) == in_column("dark"))
 
 
 @pytest.mark.long
