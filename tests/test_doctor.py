@@ -244,7 +244,7 @@ def test_parameters_that_the_loss_does_not_use():
     model, other = MLP(2, [4, 1], seed=0), MLP(2, [4, 1], seed=1)
     finding = only(doctor(model, hinge(other), X, Y))
     assert finding.name == "not in the loss"
-    assert "layers.0.neurons.0.w.0, layers.0.neurons.0.w.1, layers.0.neurons.0.b and 14 more" in finding.seen
+    assert "L0.n0.w0, L0.n0.w1, L0.n0.b and 14 more" in finding.seen
 
 
 def test_an_optimiser_of_another_model():
@@ -260,7 +260,7 @@ def test_a_parameter_that_was_replaced_by_a_computed_one():
     neuron = model.layers[0].neurons[0]
     neuron.b = neuron.b - 0.1
     finding = only(doctor(model, lambda x, side: nn.hinge(model(x), side), X, Y))
-    assert finding.name == "a computed parameter" and "layers.0.neurons.0.b was made by sub" in finding.seen
+    assert finding.name == "a computed parameter" and "L0.n0.b was made by sub" in finding.seen
     assert "p.data -= lr * p.grad" in finding.do
 
 

@@ -111,7 +111,7 @@ def test_biases_without_the_weights_beside_them_are_named_up_to_three():
     model = nn.MLP(1, [4, 1], seed=0)
     weights = [p for name, p in model.named_parameters() if ".w." in name]
     (message,) = told(Task(model), weights, compiled=False)
-    names = ", ".join(f"layers.0.neurons.{i}.b of MLP" for i in range(3))
+    names = ", ".join(f"L0.n{i}.b of MLP" for i in range(3))
     assert message.startswith(f"the loss is made of {names} and 2 more, which")
 
 

@@ -145,3 +145,17 @@ def leading_to(part: object) -> Iterable[object]:
         codes += [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
         found += [part.__globals__[name] for name in code.co_names if name in part.__globals__]
     return found
+
+
+_INITIALS = {"layers": "L", "neurons": "n"}
+
+
+def brief(path: str) -> str:
+    """A parameter's path in few letters, as every tool calls it: L0.n3.w1 for layers.0.neurons.3.w.1."""
+    steps: list[str] = []
+    for step in path.split("."):
+        if step.isdecimal() and steps:
+            steps[-1] = _INITIALS.get(steps[-1], steps[-1]) + step
+        else:
+            steps.append(step)
+    return ".".join(steps)

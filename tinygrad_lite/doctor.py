@@ -12,6 +12,7 @@ from numbers import Real
 from typing import NamedTuple
 
 from . import expect, nn, ops
+from .contents import brief
 from .derivatives import gradients
 from .engine import Value, topological_order
 from .examples import one_by_one, pairs
@@ -405,7 +406,7 @@ def _look_at_parts(parts: Sequence[Part], X: Examples) -> Iterator[Finding]:
 
 def _listed(values: Sequence[Value], names: dict[Value, str]) -> str:
     more = f" and {len(values) - 3} more" if len(values) > 3 else ""
-    return ", ".join(names[v] for v in values[:3]) + more
+    return ", ".join(v.label or brief(names[v]) for v in values[:3]) + more
 
 
 def demand_recording() -> None:

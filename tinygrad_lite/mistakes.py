@@ -15,7 +15,7 @@ from operator import is_
 from types import FrameType
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypeGuard, cast
 
-from .contents import leading_to, reached
+from .contents import brief, leading_to, reached
 from .ieee import same
 
 if TYPE_CHECKING:
@@ -315,7 +315,7 @@ def forgotten(functions: Iterable[object], params: Iterable[Value], values: Iter
     for v in unknown:
         if v in innermost and trained[innermost[v]]:
             i = outermost[v]
-            found[v] = v.label or f"{homes[i][v]} of {type(models[i]).__name__}"
+            found[v] = v.label or f"{brief(homes[i][v])} of {type(models[i]).__name__}"
         for model in itertools.compress(models, trained) if v not in innermost else ():
             if any(part is v for part in _reached([model])):
                 found[v] = f"{name_of(v)} (used by {type(model).__name__}, and not held)"

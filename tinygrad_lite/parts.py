@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from .contents import brief
 from .engine import Call, Scope, Value
 from .notation import printable as printable  # under its old address
 
@@ -102,20 +103,6 @@ def called(nodes: Iterable[Value], root: Value) -> Names:
     if root not in text:
         text[root] = "result" if "out" in text.values() else "out"
     return Names(numbered(nodes, text), path)
-
-
-_INITIALS = {"layers": "L", "neurons": "n"}
-
-
-def brief(path: str) -> str:
-    """A parameter's path in few letters: L0.n3.w1 for layers.0.neurons.3.w.1."""
-    steps: list[str] = []
-    for step in path.split("."):
-        if step.isdecimal() and steps:
-            steps[-1] = _INITIALS.get(steps[-1], steps[-1]) + step
-        else:
-            steps.append(step)
-    return ".".join(steps)
 
 
 def numbered(nodes: Iterable[Value], names: Mapping[Value, str]) -> dict[Value, str]:

@@ -1,13 +1,18 @@
 """player in a real browser: in JupyterLab, trusted and not, and as a page without a network."""
 
+import io
+import json
 import time
 
 import pytest
 
 from tinygrad_lite import Value, dot, draw_dot, tanh
+from tinygrad_lite.draw.picture import INK, PAPER
 from tinygrad_lite.draw.player import player
 from tinygrad_lite.engine import topological_order
 from tinygrad_lite.notation import decimals
+
+from ..draw.gallery import gated_recurrent_unit, hundred_moons_with_sum
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -69,6 +74,53 @@ def players(one):
     return hosts
 
 
+# the parts of a player, the screen, the boxes that are lit, and how large its texts are, in px
+SIZES = """host => {
+    const place = name => host.shadowRoot.querySelector(name).getBoundingClientRect().toJSON();
+    const svg = host.shadowRoot.querySelector('.stage svg');
+    const lights = svg.querySelector(`[id="${svg.querySelector('.lit').getAttribute('href').slice(1)}"]`);
+    const keys = [...lights.children].map(use => use.getAttribute('href')).filter(href => href.startsWith('#h'));
+    return {lit: keys.map(href => place(`[data-key="${href.slice(2)}"]`)),
+            player: place('.player'), caption: place('.caption'), stage: place('.stage'),
+            screen: {top: 0, left: 0, right: innerWidth, bottom: innerHeight},
+            text: 12 * svg.getBoundingClientRect().width / svg.viewBox.baseVal.width};
+}"""
+
+
+def inside(part, whole):
+    return (part["left"] >= whole["left"] and part["right"] <= whole["right"]) and (
+        part["top"] >= whole["top"] and part["bottom"] <= whole["bottom"]
+    )
+
+
+def check_the_screen(host):
+    """Bar, caption and stage are in view, the stage is not a slit, shows what is lit, and its texts are legible."""
+    sizes = host.evaluate(SIZES)
+    assert inside(sizes["player"], sizes["screen"])
+    assert inside(sizes["caption"], sizes["player"]) and inside(sizes["stage"], sizes["player"])
+    assert sizes["stage"]["height"] >= 150
+    assert any(inside(box, sizes["stage"]) for box in sizes["lit"]) or not sizes["lit"]
+    assert 9.99 <= sizes["text"] <= 12.01
+
+
+# what a player, or what an image of one, looks like: its paper, and the text in its first box
+COLOURS = """host => [getComputedStyle(host.shadowRoot.querySelector('.player')).backgroundColor,
+    getComputedStyle(host.shadowRoot.querySelector('.box text')).fill]"""
+
+
+def in_column(column):
+    """What COLOURS finds with the colours of this column of the table."""
+    pairs = [getattr(colour, column) for colour in (PAPER, INK)]
+    return [f"rgb({', '.join(str(int(colour[i : i + 2], 16)) for i in (1, 3, 5))})" for colour in pairs]
+
+
+def brightness(picture):
+    """The share of light pixels of what a browser shows, transparent or not."""
+    image = pytest.importorskip("PIL.Image")
+    grey = image.open(io.BytesIO(picture.screenshot())).convert("L")
+    return sum(grey.histogram()[128:]) / (grey.width * grey.height)
+
+
 # --- a page
 
 
@@ -76,10 +128,10 @@ def players(one):
 def saved(tab, tmp_path):
     """Opens a saved player from its file, without a network."""
 
-    def open_saved(film):
+    def open_saved(film, **options):
         path = tmp_path / "saved.html"
         film.save(path)
-        one = tab(path.as_uri(), offline=True)
+        one = tab(path.as_uri(), offline=True, **options)
         one.page.goto(path.as_uri())
         return one
 
@@ -192,6 +244,36 @@ def test_the_lit_node_is_scrolled_into_view(saved):
     assert host.evaluate(seen)
 
 
+@pytest.mark.sample(1)
+@pytest.mark.parametrize("make", [gated_recurrent_unit, hundred_moons_with_sum])
+@pytest.mark.parametrize("size", [(900, 600), (390, 664), (1366, 640)], ids=["output", "phone", "laptop"])
+def test_a_saved_page_takes_keys_at_once_and_fits_the_screen_after_twenty_steps(size, make, saved):
+    film = player(make())
+    one = saved(film)
+    one.page.set_viewport_size(dict(zip(("width", "height"), size)))
+    one.page.reload()
+    host, words = players(one), captions(film)
+    for step in range(21):
+        assert host.evaluate(CAPTION) == words[step]
+        check_the_screen(host)
+        one.page.keyboard.press("ArrowRight")  # nothing has been clicked
+    one.page.mouse.click(5, 5)  # beside the player
+    one.page.keyboard.press("End")
+    assert host.evaluate(CAPTION) == words[-1]
+    check_the_screen(host)
+
+
+@pytest.mark.long
+def test_a_saved_page_is_dark_on_a_dark_system_and_light_when_that_changes(saved):
+    one = saved(player(neuron()), color_scheme="dark")
+    host = players(one)
+    assert host.evaluate(COLOURS) == in_column("dark")
+    one.page.emulate_media(color_scheme="light")
+    until(lambda: host.evaluate(COLOURS) == in_column("light"))
+    one.page.evaluate("document.body.style.color = 'white'")  # as a notebook's dark theme, on a light system
+    until(lambda: host.evaluate(COLOURS) == in_column("dark"))
+
+
 @pytest.mark.long
 def test_a_page_shows_the_animated_picture_where_scripts_do_not_run(tab, tmp_path):
     path = tmp_path / "saved.html"
@@ -302,3 +384,51 @@ def test_hostile_labels_are_text_in_a_notebook(trusted, lab, tab):
         pictures.nth(1).wait_for()
         until(lambda: pictures.evaluate_all("all => all.every(img => img.complete && img.naturalWidth > 100)"))
     assert set(one.errors) <= lab.usual_errors
+
+
+@pytest.mark.long
+def test_a_wide_picture_scrolls_in_a_notebook_and_its_texts_stay_legible(lab, tab):
+    cells = [("draw_dot(gru)", draw_dot(gated_recurrent_unit())), ("player(gru)", player(gated_recurrent_unit()))]
+    one = lab.open(tab, lab.write("wide", *cells))
+    one.page.set_viewport_size({"width": 900, "height": 700})
+    pictures = one.page.locator(".jp-OutputArea-output img")
+    pictures.nth(1).wait_for()
+    until(lambda: pictures.evaluate_all("all => all.every(img => img.complete && img.naturalWidth > 100)"))
+    for shrunk in pictures.evaluate_all("all => all.map(img => img.width / img.naturalWidth)"):
+        assert 12 * shrunk >= 9.99
+    overflow = "all => all.map(out => out.scrollWidth > out.clientWidth && getComputedStyle(out).overflowX)"
+    assert one.page.locator(".jp-OutputArea-output").evaluate_all(overflow) == ["auto", "auto"]
+    assert "To pause it" in one.page.locator(".jp-OutputArea-output p").inner_text()
+
+
+@pytest.mark.long
+def test_a_trusted_player_fits_between_the_menus_of_a_laptop(lab, tab):
+    film = player(hundred_moons_with_sum())
+    one = lab.open(tab, lab.write("laptop", ("player(moons)", film), trusted=True))
+    one.page.set_viewport_size({"width": 1366, "height": 680})
+    host, words = players(one), captions(film)
+    host.get_by_role("button", name="next frame").click()
+    for step in range(1, min(21, len(words) - 1)):
+        assert host.evaluate(CAPTION) == words[step]
+        check_the_screen(host)
+        notebook = one.page.locator(".jp-WindowedPanel-outer").evaluate("x => x.getBoundingClientRect().toJSON()")
+        assert inside(host.evaluate(SIZES)["player"], notebook)
+        one.page.keyboard.press("ArrowRight")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("theme", ["Light", "Dark"])
+def test_pictures_follow_the_theme_of_the_notebook_not_that_of_the_system(theme, lab, tab):
+    settings = lab.notebooks.parent / "settings" / "@jupyterlab" / "apputils-extension"
+    settings.mkdir(parents=True, exist_ok=True)
+    (settings / "themes.jupyterlab-settings").write_text(json.dumps({"theme": f"JupyterLab {theme}"}))
+    try:
+        cells = [("draw_dot(out)", draw_dot(neuron())), ("player(out)", player(neuron()))]
+        name = lab.write(f"theme{theme}", *cells, trusted=True)
+        one = lab.open(lambda *allowed: tab(*allowed, color_scheme="dark" if theme == "Light" else "light"), name)
+        assert players(one).evaluate(COLOURS) == in_column(theme.lower())
+        picture = one.page.locator(".jp-OutputArea-output img").first
+        until(lambda: picture.evaluate("img => img.complete && img.naturalWidth > 100"))
+        assert (brightness(picture) > 0.5) == (theme == "Light")
+    finally:
+        (settings / "themes.jupyterlab-settings").unlink()

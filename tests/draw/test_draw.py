@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tinygrad_lite import Value, dot, draw_dot, nn, player, relu, tanh
-from tinygrad_lite.draw.picture import HEADINGS, PHASES, TEXTS
+from tinygrad_lite.draw.picture import ARROW, BOXES, HEADINGS, PAPER, PHASES, TEXTS, Colour, colours
 from tinygrad_lite.draw.svg import svg
 
 HOSTILE = [
@@ -215,13 +215,13 @@ def cells_of(boxes):
 def test_another_colour_of_a_role_is_another_colour_of_its_texts_wherever_they_are_drawn(role, fold, monkeypatch):
     out = nn.MLP(2, [3, 1], seed=0)([Value(0.5, "x"), 2.0])
     out.backward()
-    monkeypatch.setitem(TEXTS, role, "#abcdef")
+    monkeypatch.setitem(TEXTS, role, Colour("#abcdef", "#fedcba"))
     picture, film = draw_dot(out, fold=fold).picture, player(out, fold=fold)
     shown = {cell.text for cell in cells_of(box.cells for box in picture.boxes) if cell.role == role}
     arrows = {arrow.text for arrow in picture.arrows if arrow.text and role == "derivative"}
     assert texts_in("#abcdef", svg(picture)) == shown | arrows
     source = draw_dot(out, fold=fold).source
-    assert ("#abcdef" in source) == bool(shown)
+    assert ("#abcdef" in source) == bool(shown | arrows)
     if role == "grad":  # inside a box of another colour
         assert all(f'<font color="#abcdef">{text}</font>' in source for text in shown)
     animated = cells_of(cells for frame in film.frames for cells in frame.cells.values())
@@ -238,5 +238,47 @@ def test_every_role_has_texts_in_one_of_these_pictures():
 def test_the_players_script_takes_its_colours_from_the_table():
     script = player(Value(1.0) * 2.0).html
     assert not re.search(r"%[a-z-]+%", script)
-    for colour in (*PHASES.values(), *HEADINGS.values()):
-        assert colour in script
+    for light, dark in (*PHASES.values(), *HEADINGS.values()):
+        assert light in script and dark in script
+
+
+def contrast(a, b):
+    """Of two colours, by WCAG 2.2: 1 to 21."""
+
+    def luminance(colour):
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    high, low = sorted([luminance(a), luminance(b)], reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("column", [0, 1], ids=["light", "dark"])
+def test_every_text_stands_out_from_what_is_under_it(column):
+    texts = [(text, style.fill) for text in TEXTS.values() for style in BOXES.values()]
+    texts += [(text, PAPER) for text in (TEXTS["derivative"], *HEADINGS.values())]
+    assert min(contrast(text[column], fill[column]) for text, fill in texts) >= 4.5
+    assert min(contrast(line[column], PAPER[column]) for line in (ARROW, *PHASES.values())) >= 3
+
+
+def test_arrows_are_seen_on_either_page_whatever_the_browser_takes_it_for():
+    assert min(contrast(colour, page) for colour in ARROW for page in ("#ffffff", "#111111")) >= 3
+
+
+def test_what_is_equal_in_the_light_is_equal_in_the_dark():
+    assert len({colour.light for colour in colours()}) == len(set(colours()))
+
+
+@pytest.mark.parametrize("fold", [0, 1])
+def test_every_colour_of_a_picture_has_its_dark_one_in_the_style_sheet(fold):
+    out = nn.MLP(2, [3, 1], seed=0)([Value(0.5, "x"), 2.0])
+    for document in draw_dot(out, fold=fold).svg(), player(out, fold=fold).svg:
+        root = ET.fromstring(document)
+        (style,) = [e for e in root.iter() if e.tag.endswith("style")]
+        assert style.get("media") == "(prefers-color-scheme: dark)"
+        rules = set(re.findall(r'\[(\w+)="(#\w+)"\]{\1:(#\w+)}', style.text))
+        used = {(name, e.get(name)) for e in root.iter() for name in ("fill", "stroke", "color")}
+        used = {(name, colour) for name, colour in used if colour not in (None, "none", "currentColor", "transparent")}
+        dark = {colour.light: colour.dark for colour in colours()}
+        assert rules == {(name, colour, dark[colour]) for name, colour in used}

@@ -458,7 +458,8 @@ def picture_of(page):
 def test_a_notebook_gets_one_img_and_one_script():
     film = lesson()
     page = Page(film._repr_mimebundle_()["text/html"])
-    assert page.tags == ["div", "img", "script"]
+    assert page.tags == ["div", "img", "p", "script"]
+    assert "trust the notebook" in page.data["p"] and "save(" in page.data["p"]
     assert picture_of(page) == film.svg
     assert not [name for name, _ in page.attributes if name.startswith("on")]
     assert "innerHTML" not in page.data["script"] and "eval(" not in page.data["script"]
@@ -484,9 +485,9 @@ def test_labels_are_text_and_never_markup(label, tmp_path):
     v.label = label
     film = player(v)
     page = Page(Path(film.save(tmp_path / "x.html")).read_text(encoding="utf-8"))
-    assert page.tags == ["html", "head", "meta", "meta", "meta", "title", "style", "body", "div", "img", "script"]
+    assert page.tags == ["html", "head", "meta", "meta", "meta", "title", "style", "body", "div", "img", "p", "script"]
     root = ET.fromstring(film.svg)
-    known = {"svg", "g", "rect", "path", "polygon", "text", "tspan", "defs", "use", "animate"}
+    known = {"svg", "style", "g", "rect", "path", "polygon", "text", "tspan", "defs", "use", "animate"}
     assert {tag(e) for e in root.iter()} <= known
     plain = label.replace("\n", "⏎").replace("\x00", "\ufffd").replace("\u2028", "⏎")
     assert sum(e.text == plain for e in root.iter() if tag(e) == "text") == 2

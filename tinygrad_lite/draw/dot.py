@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import html
 import os
-import re
 import shutil
 from pathlib import Path
 
 import graphviz
 
 from ..notation import one_line
-from .picture import ARROW, BOXES, TEXTS, Box, Cell, Picture
-from .svg import image, svg
+from .picture import ARROW, BOXES, PLATE, TEXTS, Box, Cell, Picture
+from .svg import image, svg, themed
 
-_LEAST = 10  # px: of a text in a notebook
 _LONGEST = 16_000  # bytes of a string that Graphviz's scanner reads, with some to spare
 FileName = str | os.PathLike[str] | None
 
@@ -27,13 +25,13 @@ class Drawing(graphviz.Digraph):  # type: ignore[misc]
             format=format,
             graph_attr={"rankdir": picture.rankdir, "bgcolor": "transparent", "nodesep": "0.18", "ranksep": "0.35"},
             node_attr={"fontname": "DejaVu Sans", "fontsize": "11", "style": "filled", "height": "0.3"},
-            edge_attr={"fontname": "DejaVu Sans", "fontsize": "9", "color": ARROW, "arrowsize": "0.6"},
+            edge_attr={"fontname": "DejaVu Sans", "fontsize": "9", "color": ARROW.light, "arrowsize": "0.6"},
         )
         self.picture = picture
         for box in picture.boxes:
             self.node(box.key, **_attributes(box))
         for arrow in picture.arrows:
-            self.edge(arrow.tail, arrow.head, **({"label": f"<{_font(arrow.text, ARROW)}>"} if arrow.text else {}))
+            self.edge(arrow.tail, arrow.head, **({"label": _plate(arrow.text)} if arrow.text else {}))
 
     def __repr__(self) -> str:
         return f"Drawing({len(self.picture.boxes)} boxes, {len(self.picture.arrows)} arrows)"
@@ -41,7 +39,8 @@ class Drawing(graphviz.Digraph):  # type: ignore[misc]
     def svg(self) -> str:
         """The picture as SVG text, by `dot` where it is installed, else by our own layout; a folded one always
         by ours, which keeps neurons in order and copes with all the arrows from layer to layer."""
-        return str(self.pipe("svg", encoding="utf-8"))
+        written = str(self.pipe("svg", encoding="utf-8"))
+        return written if self._ours("svg") else themed(written)
 
     def _ours(self, format: str) -> bool:
         """Does our own layout write this? RuntimeError where only `dot` could, and is not installed."""
@@ -61,10 +60,7 @@ class Drawing(graphviz.Digraph):  # type: ignore[misc]
         return True
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None, **_: object) -> dict[str, str]:
-        document = self.svg()
-        width = float(re.search(r'<svg[^>]* width="([\d.]+)', document)[1])  # type: ignore[index]
-        font = 12 if self._ours("svg") else 11  # in the unit of the width
-        return {"text/html": image(document, "computation graph", width * _LEAST / font)}
+        return {"text/html": image(self.svg(), "computation graph", 12 if self._ours("svg") else 9)}
 
     def pipe(self, format: str | None = None, *args: object, **options: object) -> bytes | str:
         """The picture's bytes (text where encoding= is given), as graphviz.Digraph.pipe."""
@@ -87,8 +83,8 @@ class Drawing(graphviz.Digraph):  # type: ignore[misc]
 
 
 def _attributes(box: Box) -> dict[str, str]:
-    style, ink = BOXES[box.kind], TEXTS[box.cells[0].role]
-    look = {"fillcolor": style.fill, "color": style.border, "fontcolor": ink}
+    style, ink = BOXES[box.kind], TEXTS[box.cells[0].role].light
+    look = {"fillcolor": style.fill.light, "color": style.border.light, "fontcolor": ink}
     look |= {"tooltip": box.cells[0].about} if box.cells[0].about else {}
     cells = [_cell(cell, ink) for cell in box.cells]
     if box.kind == "operation":
@@ -109,14 +105,18 @@ def _table(rows: list[list[str]], padding: int) -> str:
 
 def _cell(cell: Cell, ink: str) -> str:
     """The cell's text in an HTML-like label; ink: the colour around it."""
-    texts = [
-        _escaped(one.text) if TEXTS[one.role] == ink else _font(one.text, TEXTS[one.role]) for one in (cell, *cell.more)
-    ]
+    texts = [_escaped(one.text) if TEXTS[one.role].light == ink else _font(one) for one in (cell, *cell.more)]
     return f"<b>{texts[0]}</b>" if cell.role == "title" else " · ".join(texts)
 
 
-def _font(text: str, colour: str) -> str:
-    return f'<font color="{colour}">{_escaped(text)}</font>'
+def _font(cell: Cell) -> str:
+    return f'<font color="{TEXTS[cell.role].light}">{_escaped(cell.text)}</font>'
+
+
+def _plate(text: str) -> str:
+    """The HTML-like label of an arrow."""
+    table = f'<table border="0" cellborder="0" cellspacing="0" cellpadding="1" bgcolor="{PLATE.fill.light}">'
+    return f"<{table}<tr><td>{_font(Cell(text, 'derivative'))}</td></tr></table>>"
 
 
 def _escaped(text: str) -> str:

@@ -13,32 +13,50 @@ Role = Literal["label", "name", "data", "grad", "symbol", "constant", "title", "
 Phase = Literal["forward", "backward"]
 
 
+class Colour(NamedTuple):
+    """On a light page, and on a dark one. What is equal in the light must be equal in the dark: see `svg.themed`."""
+
+    light: str
+    dark: str
+
+
 class Style(NamedTuple):
     """Colours of a box."""
 
-    fill: str
-    border: str
+    fill: Colour
+    border: Colour
 
 
-# Tints after Okabe and Ito (2008), told apart by the colour-blind, light with dark text so that they are
-# legible on white and in dark notebooks.
+# Tints after Okabe and Ito (2008), told apart by the colour-blind. Every text stands on a fill of its own, and arrows
+# are of a middle grey: either column is legible on either page, whatever a browser takes the page for.
+_BLUE = Colour("#0072b2", "#56b4e9")
+INK = Colour("#1b2733", "#e8eef3")
+PAPER = Colour("#ffffff", "#1a2027")
+ARROW = Colour("#7b8894", "#84919d")
 BOXES: dict[Kind, Style] = {
-    "value": Style("#f4f7fa", "#66788a"),
-    "parameter": Style("#fdeecb", "#b37700"),
-    "constant": Style("#f0f0f0", "#a0a0a0"),
-    "operation": Style("#d6eaf8", "#0072b2"),
-    "part": Style("#e3f3ec", "#00795a"),
+    "value": Style(Colour("#f4f7fa", "#232c35"), Colour("#66788a", "#8797a6")),
+    "parameter": Style(Colour("#fdeecb", "#3b2e10"), Colour("#b37700", "#d9a23a")),
+    "constant": Style(Colour("#f0f0f0", "#2c2c2c"), Colour("#a0a0a0", "#8a8a8a")),
+    "operation": Style(Colour("#d6eaf8", "#0d3350"), _BLUE),
+    "part": Style(Colour("#e3f3ec", "#10362b"), Colour("#00795a", "#3fb894")),
 }
-INK = "#1b2733"
-TEXTS: dict[Role, str] = dict.fromkeys(get_args(Role), INK) | {
-    "constant": "#5c5c5c",
-    "derivative": "#3a4652",
-    "name": "#6b7580",  # faint: nobody gave it
+TEXTS: dict[Role, Colour] = dict.fromkeys(get_args(Role), INK) | {
+    "constant": Colour("#5c5c5c", "#bdbdbd"),
+    "derivative": Colour("#3a4652", "#c9d3dc"),
+    "name": Colour("#5d6772", "#9fabb6"),  # faint: nobody gave it
 }
-ARROW = "#7b8894"
-PLATE = Style("#ffffff", "#c3cad1")  # under the text of an arrow
-PHASES: dict[Phase, str] = {"forward": "#0072b2", "backward": "#d55e00"}
-HEADINGS: dict[Phase, str] = {"forward": "#005a8c", "backward": "#a84a00"}  # darker: small text on white
+PLATE = Style(PAPER, Colour("#c3cad1", "#4a5560"))  # under the text of an arrow
+PHASES: dict[Phase, Colour] = {"forward": _BLUE, "backward": Colour("#d55e00", "#ff9d4d")}
+HEADINGS: dict[Phase, Colour] = {  # small text on paper
+    "forward": Colour("#005a8c", "#7cc6f0"),
+    "backward": Colour("#a84a00", "#ffb37a"),
+}
+
+
+def colours() -> list[Colour]:
+    """All there are in a picture."""
+    boxes = [colour for style in (*BOXES.values(), PLATE) for colour in style]
+    return [INK, PAPER, ARROW, *boxes, *TEXTS.values(), *PHASES.values(), *HEADINGS.values()]
 
 
 class Cell(NamedTuple):

@@ -20,11 +20,15 @@ from ..engine import Value
 from .fold import Fold, parts_to_draw
 from .layout import arranged, layout, text_width
 from .lesson import Frame, Lesson
-from .picture import ARROW, HEADINGS, INK, PHASES, PLATE, Cell, Picture
+from .picture import ARROW, BOXES, HEADINGS, INK, PAPER, PHASES, PLATE, Cell, Picture
 from .sketch import sketched, within
 from .svg import document, drawn, image, outline_of, write
 
 SECONDS = 1.5  # a frame of the animated picture is shown
+_HOW = (
+    "This picture runs by itself. To pause it or to go step by step, run the cell, trust the notebook, "
+    'or write a page: player(...).save("steps.html")'
+)
 
 
 class Player:
@@ -42,9 +46,9 @@ class Player:
 
     @property
     def html(self) -> str:
-        """The animated picture, and a script that replaces it by one with buttons."""
+        """The animated picture and how to pause it, and a script that replaces both by a picture with buttons."""
         picture = image(self.svg, "forward and backward pass, step by step")
-        holder = f'<div class="tinygrad-player" data-player="{self._digest()}">{picture}</div>'
+        holder = f'<div class="tinygrad-player" data-player="{self._digest()}">{picture}<p>{_HOW}</p></div>'
         return f"{holder}\n<script>{self._script()}</script>\n"
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None, **_: object) -> dict[str, str]:
@@ -60,7 +64,7 @@ class Player:
             f"style-src 'unsafe-inline'; script-src 'sha256-{allowed}'; base-uri 'none'; form-action 'none'\">\n"
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
             "<title>Forward and backward pass, step by step</title>\n"
-            "<style>body { margin: 16px; background: #fff; }</style>\n</head>\n"
+            "<style>:root { color-scheme: light dark; } body { margin: 16px; }</style>\n</head>\n"
             f"<body>\n{self.html}</body>\n</html>\n"
         )
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -105,7 +109,7 @@ def player(root: Value, fold: Fold = "auto", rankdir: str = "auto", limit: int =
 # --- the animated picture
 
 _WIDTH = 640.0  # px: the least, for captions
-_PAPER = "#ffffff"
+_SCREEN = 860.0  # px: the most that captions may need
 
 
 class _Clock:
@@ -148,7 +152,7 @@ def _animated(picture: Picture, frames: Sequence[Frame]) -> str:
     root.attrib |= {"width": f"{whole:g}", "height": f"{above + height:g}"}
     root.attrib |= {"viewBox": f"0 0 {whole:g} {above + height:g}", "data-frames": f"{len(frames)}"}
     root.attrib |= {"data-seconds": f"{SECONDS:g}", "data-view": f"{left:g} {above:g} {width:g} {height:g}"}
-    SubElement(root, "rect", {"width": "100%", "height": "100%", "rx": "6", "fill": _PAPER})
+    SubElement(root, "rect", {"width": "100%", "height": "100%", "rx": "6", "fill": PAPER.light})
     root.append(captions)
     SubElement(root, "defs").extend([*halos, *_lights(frames)])
     stage = SubElement(root, "g", {"transform": f"translate({left:g} {above:g})"})
@@ -160,7 +164,7 @@ def _lights(frames: Sequence[Frame]) -> list[Element]:
     """For each frame its arrows, and halos of its boxes, to be drawn once more in colour."""
     lights = []
     for t, frame in enumerate(frames):
-        colour = PHASES[frame.phase]
+        colour = PHASES[frame.phase].light
         lights.append(Element("g", {"id": f"f{t}", "color": colour, "stroke": colour}))
         for what in *(f"#a{i}" for i in frame.arrows), *(f"#h{key}" for key in frame.boxes):
             SubElement(lights[-1], "use", {"href": what})
@@ -172,7 +176,7 @@ def _arrows(
 ) -> tuple[Element, list[Element]]:
     """The arrows, which take their colour from around them; and what is written on them, by the frame at
     which the operation at the head has its turn."""
-    arrows = Element("g", {"color": ARROW, "stroke": ARROW, "stroke-width": "1.4", "fill": "none"})
+    arrows = Element("g", {"color": ARROW.light, "stroke": ARROW.light, "stroke-width": "1.4", "fill": "none"})
     texts = {0: Element("g")}
     for i, (arrow, group) in enumerate(zip(picture.arrows, groups, strict=True)):
         line, head, *label = group
@@ -226,12 +230,11 @@ def _animate_texts(group: Element, clock: _Clock, shown: dict[int, tuple[Cell, .
 
 def _captions(frames: Sequence[Frame], clock: _Clock, width: float) -> Element:
     """All captions on one strip, which moves behind a window."""
-    scale = max(1.0, width / 900.0)  # a notebook shows a wide picture smaller
-    window = Element("svg", {"class": "captions", "text-anchor": "start", "font-size": "14", "fill": INK})
+    window = Element("svg", {"class": "captions", "text-anchor": "start", "font-size": "14", "fill": INK.light})
     strip = SubElement(window, "svg", {"overflow": "visible"})
     lines = [
         [
-            _wrapped(line, 12 / 14 * (width / scale - 24))
+            _wrapped(line, 12 / 14 * (min(width, _SCREEN) - 24))
             for line in (f"{t} / {len(frames)} · {frame.lines[0]}", *frame.lines[1:])
         ]
         for t, frame in enumerate(frames, 1)
@@ -241,14 +244,15 @@ def _captions(frames: Sequence[Frame], clock: _Clock, width: float) -> Element:
         caption = SubElement(strip, "g", {"class": frame.phase})
         y = t * each + 8
         for i, (first, *more) in enumerate(pieces):
-            text = SubElement(caption, "text", {"y": f"{y + 14}"} | ({} if i else {"fill": PHASES[frame.phase]}))
+            text = SubElement(
+                caption, "text", {"y": f"{y + 14}"} | ({} if i else {"fill": HEADINGS[frame.phase].light})
+            )
             text.text = first
             for piece in more:
                 SubElement(text, "tspan", {"x": "0", "dy": "20"}).text = piece
             y += 20 * (1 + len(more))
     clock.animate(strip, "y", {t: f"{-t * each}" for t in range(len(frames))})
-    size = {"width": f"{width:g}", "height": f"{each * scale:g}", "viewBox": f"-12 0 {width / scale:g} {each}"}
-    window.attrib |= size
+    window.attrib |= {"width": f"{width:g}", "height": f"{each}", "viewBox": f"-12 0 {width:g} {each}"}
     return window
 
 
@@ -265,10 +269,12 @@ def _wrapped(line: str, width: float) -> list[str]:
 
 @functools.cache
 def _javascript() -> str:
-    """The script, with the colours of `picture.py` for %ink%, %forward%, ..."""
+    """The script, with the colours of `picture.py` as --ink, --paper, ... for %light% and %dark%."""
     script = Path(__file__).with_suffix(".js").read_text(encoding="utf-8").strip()
-    for name, colour in ("ink", INK), ("border", PLATE.border), *PHASES.items():
-        script = script.replace(f"%{name}%", colour)
-    for phase, colour in HEADINGS.items():
-        script = script.replace(f"%{phase}-heading%", colour)
+    button = BOXES["value"]
+    named = {"ink": INK, "paper": PAPER, "border": PLATE.border, "button": button.fill, "button-border": button.border}
+    named |= PHASES | {f"{phase}-heading": colour for phase, colour in HEADINGS.items()}
+    for column in "light", "dark":
+        colours = "; ".join([f"--{name}: {getattr(colour, column)}" for name, colour in named.items()])
+        script = script.replace(f"%{column}%", f"color-scheme: {column}; {colours}")
     return script

@@ -1,16 +1,18 @@
-"""A picture as SVG that needs nothing else: no scripts, style sheets or fonts."""
+"""A picture as SVG that needs nothing else: no scripts, no fonts, and styles only for the dark."""
 
 from __future__ import annotations
 
 import base64
+import re
 from itertools import pairwise
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from ..notation import one_line, xml_legal
 from .layout import CARD, HEAD, LINE, Rectangle, Route, cell_widths, layout, turned
-from .picture import ARROW, BOXES, PLATE, TEXTS, Arrow, Box, Cell, Picture, Style
+from .picture import ARROW, BOXES, PLATE, TEXTS, Arrow, Box, Cell, Picture, Style, colours
 
+LEAST = 10  # px: of a text on the screen
 _FONT = "DejaVu Sans, Verdana, Helvetica, Arial, sans-serif"
 
 
@@ -35,14 +37,26 @@ def drawn(picture: Picture) -> Element:
 
 def document(root: Element) -> str:
     """The text of an SVG document; what is data in it is escaped."""
-    return xml_legal(ElementTree.tostring(root, encoding="unicode").replace(" />", "/>")) + "\n"
+    return themed(xml_legal(ElementTree.tostring(root, encoding="unicode").replace(" />", "/>")) + "\n")
 
 
-def image(document: str, alt: str, least: float = 0.0) -> str:
-    """An HTML image of an SVG document, as wide as the page at most, but `least` px at least: then one scrolls.
-    JupyterLab strips inline <svg> from a notebook it does not trust, but shows an <img>."""
+def themed(document: str) -> str:
+    """The SVG document with dark colours for a dark page: its attributes are the light ones, which a style sheet of
+    its own overrides; a script may switch that on and off (`player.js`)."""
+    dark = {colour.light: colour.dark for colour in colours()}
+    used = dict.fromkeys(re.findall(r' (fill|stroke|color)="(#[0-9a-f]{6})"', document))
+    rules = "".join([f'[{name}="{light}"]{{{name}:{dark[light]}}}' for name, light in used if light in dark])
+    style = f'<style media="(prefers-color-scheme: dark)">{rules}</style>'
+    return re.sub(r"<svg[^>]*>", lambda svg: svg[0] + style, document, count=1)
+
+
+def image(document: str, alt: str, font: float = 12.0) -> str:
+    """An HTML image of an SVG document, as wide as the page at most; but where its text, of so many units, would be
+    smaller than LEAST, one scrolls. JupyterLab strips inline <svg> from a notebook it does not trust, but shows an
+    <img>."""
     data = base64.b64encode(document.encode()).decode()
-    style = "max-width:100%" + (f";min-width:{least:.0f}px" if least else "")
+    width = float(re.search(r'<svg[^>]* width="([\d.]+)', document)[1])  # type: ignore[index]
+    style = f"max-width:100%;min-width:{width * LEAST / font:.0f}px"
     return f'<img style="{style}" alt="{alt}" src="data:image/svg+xml;base64,{data}">'
 
 
@@ -61,7 +75,7 @@ def _group(kind: str, *elements: Element, **data: str) -> Element:
 def _text(cell: Cell, x: float, y: float) -> Element:
     """The cell's text with its middle at x, y; not every renderer knows `dominant-baseline`, hence 4.3."""
     weight = {"font-weight": "bold"} if cell.role == "title" else {}
-    return write(Element("text", weight | {"x": px(x), "y": px(y + 4.3), "fill": TEXTS[cell.role]}), cell)
+    return write(Element("text", weight | {"x": px(x), "y": px(y + 4.3), "fill": TEXTS[cell.role].light}), cell)
 
 
 def write(element: Element, cell: Cell) -> Element:
@@ -71,7 +85,7 @@ def write(element: Element, cell: Cell) -> Element:
     else:
         element.text = one_line(cell.text)
         for other in cell.more:
-            SubElement(element, "tspan", {"fill": TEXTS[other.role]}).text = f" · {one_line(other.text)}"
+            SubElement(element, "tspan", {"fill": TEXTS[other.role].light}).text = f" · {one_line(other.text)}"
     if cell.about:
         SubElement(element, "title").text = one_line(cell.about)
     return element
@@ -89,7 +103,7 @@ def _rounded(place: Rectangle, rx: float, ry: float) -> dict[str, str]:
 
 def _box(box: Box, place: Rectangle) -> Element:
     style, cards = BOXES[box.kind], _cards(box, place)
-    look = {"fill": style.fill, "stroke": style.border}
+    look = {"fill": style.fill.light, "stroke": style.border.light}
     inside = _lines(box, cards[-1]) if box.kind == "part" else _record(box, place, style)
     rects = [Element("rect", outline_of(box, card) | look) for card in cards]
     return _group(f"box {box.kind}", *rects, *inside, key=box.key)
@@ -117,7 +131,7 @@ def _record(box: Box, place: Rectangle, style: Style) -> list[Element]:
     for cell, width in zip(box.cells, widths):
         if left > place.x:
             line = f"M{px(left, place.y)}V{px(place.y + place.height)}"
-            elements.append(Element("path", {"d": line, "stroke": style.border, "stroke-opacity": "0.5"}))
+            elements.append(Element("path", {"d": line, "stroke": style.border.light, "stroke-opacity": "0.5"}))
         elements.append(_text(cell, left + width / 2, place.y + place.height / 2))
         left += width
     return elements
@@ -135,15 +149,15 @@ def _arrow(arrow: Arrow, route: Route, rankdir: str) -> Element:
         path += "LC"[c0 != c1] + " ".join(px(*turned(a, c, rankdir)) for a, c in curve)
     corners = [(along, across), (back, across - side), (back, across + side)]
     points_of_head = " ".join(px(*turned(a, c, rankdir)) for a, c in corners)
-    line = Element("path", {"d": path, "fill": "none", "stroke": ARROW, "stroke-width": px(0.4 + route.scale)})
+    line = Element("path", {"d": path, "fill": "none", "stroke": ARROW.light, "stroke-width": px(0.4 + route.scale)})
     if route.back:
         line.set("stroke-dasharray", "5 3")
-    head = Element("polygon", {"points": points_of_head, "fill": ARROW})
+    head = Element("polygon", {"points": points_of_head, "fill": ARROW.light})
     label = []
     if route.plate:
         x, y, width, height = route.plate
         label = [
-            Element("rect", _rounded(route.plate, 8, 8) | {"fill": PLATE.fill, "stroke": PLATE.border}),
+            Element("rect", _rounded(route.plate, 8, 8) | {"fill": PLATE.fill.light, "stroke": PLATE.border.light}),
             _text(Cell(arrow.text, "derivative"), x + width / 2, y + height / 2),
         ]
     return _group("arrow", line, head, *label, tail=arrow.tail, head=arrow.head)
