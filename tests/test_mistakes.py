@@ -497,7 +497,7 @@ OPT, SCORE, SCORES = optim.SGD(MODEL.parameters(), 0.1), MODEL([1, 2]), CLASSIFI
         (
             lambda: fit(lambda x, y: 1.0, MODEL, X, Y, epochs=1),
             TypeError,
-            r"with an optimiser in the second place, got MLP",
+            r"got MLP in the second place",
         ),
     ],
 )
