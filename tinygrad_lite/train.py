@@ -48,6 +48,7 @@ def fit(
     batch_size: int | None = None,
     seed: int = 0,
     compiled: bool | None = None,
+    backend: str | None = None,
     schedule: Callable[[int], float] | None = None,
     penalty: Callable[[], Number] | None = None,
     clip_grad_norm: float | None = None,
@@ -70,19 +71,21 @@ def fit(
     batch_size : examples per step. None takes all at once; else they are shuffled every epoch, from `seed`.
     seed : of the shuffles. Which of them is due follows from the steps that the optimiser has made, opt.t (saved in its
         state_dict): k calls of one epoch are one call of k epochs, and a new optimiser begins with the first again.
-    compiled : True runs whole epochs in native code, which needs the extra `jit`. None does so where that is
-        installed and the loss can be compiled; else the engine computes every scalar itself (RuntimeWarning that says
-        why). Compiled, loss and penalty are recorded once, and again where a callback has changed a plain number that
-        they close over, name as a global, or find in a list, dict or attribute there.
+    compiled : True compiles the steps, which needs NumPy, and for native code the extra `jit`. None does so where NumPy
+        is installed and the loss can be compiled; else the engine computes every scalar itself (RuntimeWarning that
+        says why). Compiled, loss and penalty are recorded once, and again where a callback has changed a plain number
+        that they close over, name as a global, or find in a list, dict or attribute there.
+    backend : of compiled steps, as of `jit`: "native", "numpy", or None, native where llvmlite is installed. One that is
+        named means compiled=True.
     schedule : function of the steps made, the learning rate in place of opt.lr.
     penalty : function that returns a Value to add once a batch, such as lambda: nn.l2(ps, 1e-4).
     clip_grad_norm : how long the gradient of a step may be; a longer one is scaled down, see `optim.clip_grad_norm`.
     tol : stop when no parameter moves more in a step (the lectures' |dtheta| < eps).
     callback : function (epoch, history), called after every `every` epochs, counted from 1, and at the end; a true
         answer stops the training. What it changes, also inside X and y, in the optimiser and the parameters, counts.
-    every : None is after each epoch, but in native code a few times a second.
+    every : None is after each epoch, but compiled a few times a second.
     progress : whether to show a bar on stderr (tqdm where it is installed).
-    check : before native code is used, a few examples and one update are computed by both engines and compared. Where
+    check : before compiled code is used, a few examples and one update are computed by both engines and compared. Where
         they differ, the engine trains (RuntimeWarning), or compiled=True raises. False leaves the comparison out.
 
     Returns
@@ -100,7 +103,7 @@ def fit(
         loss, opt, X, y, epochs, batch_size, expect.seed("seed", seed), schedule, penalty, clip_grad_norm, tol, every,
         callback is not None, history,
     )  # fmt: skip
-    loop = _loop(run, compiled, check)
+    loop = _loop(run, compiled, backend, check)
     bar = _progress_bar(epochs, progress)
     try:
         for epoch in loop:
@@ -190,18 +193,26 @@ class _Run:
         self.history.stopped = f"no parameter moved more than tol={self.tol:g} in step {self.history.steps}"
 
 
-def _loop(run: _Run, compiled: bool | None, check: bool) -> Generator[int]:
-    """Native code where it is wanted and possible, else the engine: yields the number of an epoch when it is done."""
-    if compiled is None and not (importlib.util.find_spec("llvmlite") and importlib.util.find_spec("numpy")):
+def _loop(run: _Run, compiled: bool | None, backend: str | None, check: bool) -> Generator[int]:
+    """Compiled where it is wanted and possible, else the engine: yields the number of an epoch when it is done."""
+    if backend is not None:
+        if compiled is False:
+            raise ValueError(f"backend={backend!r} is for compiled steps: leave compiled=False out")
+        compiled = True
+    if compiled is None and not importlib.util.find_spec("numpy"):
         compiled = False
     if compiled is False:
         return _eager_epochs(run)
     try:
         from .compiler.training import Trainer
     except ImportError:
-        raise ImportError("fit(compiled=True) needs llvmlite and numpy: pip install 'tinygrad_lite[jit]'") from None
+        raise ImportError(
+            "fit(compiled=True) needs numpy, and llvmlite for native code: pip install 'tinygrad_lite[jit]'"
+        ) from None
     try:
-        trainer = Trainer(run.loss, run.opt, run.X, run.y, run.size, run.order, run.penalty, run.tol, run.clip, check)
+        trainer = Trainer(
+            run.loss, run.opt, run.X, run.y, run.size, run.order, run.penalty, run.tol, run.clip, check, backend
+        )
         _check_skips(run.opt, trainer)
     except Exception as error:  # whatever the user's functions raise on placeholders
         if compiled:
@@ -321,7 +332,7 @@ def _step(opt: Optimizer, value: Value, clip: float | None, measured: bool) -> f
 
 
 class _CompiledLoop:
-    """Runs native code for about a tenth of a second at a time, at most to the epoch that is asked for."""
+    """Runs compiled steps for about a tenth of a second at a time, at most to the epoch that is asked for."""
 
     def __init__(self, run: _Run, trainer: Trainer) -> None:
         self.run, self.trainer, self.history = run, trainer, run.history
@@ -424,7 +435,7 @@ class _CompiledLoop:
         _check_loss(self.trainer.last_loss, len(self.history.loss) + 1, self.history.steps)
         self.run.opt.spend(accumulate=True)  # these gradients are not used yet
         self.run.opt.step()  # says which gradient or parameter is not finite
-        raise FloatingPointError("only native code made a number that is not finite: use compiled=False")
+        raise FloatingPointError("only compiled code made a number that is not finite: use compiled=False")
 
 
 def _check_loss(value: float, epoch: int, steps: int) -> None:

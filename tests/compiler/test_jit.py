@@ -13,12 +13,11 @@ import pytest
 from tinygrad_lite import Value, anomaly, grad, hessian, nn, no_grad, ops
 from tinygrad_lite.compiler import jit, native
 
-pytest.importorskip("llvmlite")
 np = pytest.importorskip("numpy")
 program = pytest.importorskip("tinygrad_lite.compiler.program")
 trace_module = pytest.importorskip("tinygrad_lite.compiler.trace")
 
-pytestmark = pytest.mark.sample(4)
+pytestmark = [pytest.mark.sample(4), pytest.mark.usefixtures("backend")]
 
 X = [[0.5, -1.0], [2.0, 0.25], [-0.75, 1.5]]
 Y = [1.0, -1.0, 1.0]

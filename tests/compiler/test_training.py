@@ -17,12 +17,11 @@ from tinygrad_lite import TrainingWarning, Value, data, fit, jit, nn, ops, optim
 
 from ..test_optim import RECORDS
 
-pytest.importorskip("llvmlite")
 pytest.importorskip("numpy")
 program = pytest.importorskip("tinygrad_lite.compiler.program")
 native = pytest.importorskip("tinygrad_lite.compiler.native")
 
-pytestmark = pytest.mark.sample(2)
+pytestmark = [pytest.mark.sample(2), pytest.mark.usefixtures("backend")]
 
 X, Y = data.moons(20, noise=0.1, seed=1)
 N = len(X)
