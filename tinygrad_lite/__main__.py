@@ -185,7 +185,7 @@ def _train(
 
 def _scores(model: nn.MLP, X: Sequence[Any]) -> list[Any]:
     """What the model says of every point: compiled where that is possible, else scalar by scalar."""
-    if importlib.util.find_spec("llvmlite"):
+    if importlib.util.find_spec("numpy"):
         return list(jit(model).batch(X).tolist())
     with no_grad():
         return [model(x) for x in X]

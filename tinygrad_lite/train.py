@@ -75,8 +75,8 @@ def fit(
         is installed and the loss can be compiled; else the engine computes every scalar itself (RuntimeWarning that
         says why). Compiled, loss and penalty are recorded once, and again where a callback has changed a plain number
         that they close over, name as a global, or find in a list, dict or attribute there.
-    backend : of compiled steps, as of `jit`: "native", "numpy", or None, native where llvmlite is installed. One that is
-        named means compiled=True.
+    backend : of compiled steps, as of `jit`: "native", "numpy", or None, native where llvmlite is installed. A name
+        means compiled=True.
     schedule : function of the steps made, the learning rate in place of opt.lr.
     penalty : function that returns a Value to add once a batch, such as lambda: nn.l2(ps, 1e-4).
     clip_grad_norm : how long the gradient of a step may be; a longer one is scaled down, see `optim.clip_grad_norm`.

@@ -324,6 +324,7 @@ def test_a_compiled_node_takes_part_in_anomaly_detection_of_the_graph_around_it(
         (mean * 1e5).backward()
 
 
+@pytest.mark.parametrize("backend", ["native"], indirect=True)
 @pytest.mark.parametrize("width", [1, 2, 4])
 def test_machines_with_narrower_vectors_compute_the_same(monkeypatch, width):
     monkeypatch.setattr(native.host(), "width", width)
@@ -400,14 +401,8 @@ def test_a_gradient_with_respect_to_parameters_can_be_taken_inside():
 
 def count_compilations(monkeypatch):
     made = []
-    original = native.Library
-
-    class Counted(original):
-        def __init__(self, *arguments):
-            made.append(self)
-            super().__init__(*arguments)
-
-    monkeypatch.setattr(native, "Library", Counted)
+    plan = program.plan
+    monkeypatch.setattr(program, "plan", lambda *arguments: made.append(1) or plan(*arguments))
     return made
 
 
@@ -445,6 +440,7 @@ def test_another_shape_of_arguments_is_recorded_anew():
 # --- what it became
 
 
+@pytest.mark.parametrize("backend", ["native"], indirect=True)
 def test_ir_asm_and_stats_tell_of_the_program_compiled_last():
     _, loss = model_and_loss()
     f = jit(loss)
@@ -461,6 +457,21 @@ def test_ir_asm_and_stats_tell_of_the_program_compiled_last():
     assert str(s) == repr(s)
 
 
+@pytest.mark.parametrize("backend", ["numpy"], indirect=True)
+def test_ir_and_stats_tell_of_array_operations_too():
+    _, loss = model_and_loss()
+    f = jit(loss)
+    f.mean(X, Y)
+    assert "[4 + 1*4] = dot(scalars[0 + 3*4 + 1*2], lanes[0 + 1*2], scalars[2 + 3*4])" in f.ir
+    assert f.ir.count("\n") + 1 == f.stats.groups + 3 and "] += sum of mul(" in f.ir
+    with pytest.raises(RuntimeError, match="NumPy runs array operations, see `ir`"):
+        _ = f.asm
+    assert f.stats.examples_per_block >= 32 and f.stats.bytes > 0
+    for text in "scalars recorded", "groups", "examples a block", f"{f.stats.bytes:,}":
+        assert text in repr(f.stats)
+    assert "machine instructions" not in repr(f.stats)
+
+
 def test_nothing_is_told_before_the_first_call():
     f = jit(lambda x: x * 2)
     for name in "ir", "asm", "stats":
@@ -470,6 +481,7 @@ def test_nothing_is_told_before_the_first_call():
         _ = f.parameters
 
 
+@pytest.mark.parametrize("backend", ["native"], indirect=True)
 def test_strict_code_has_no_fused_multiply_add_and_default_code_has():
     w = [Value(float(i)) for i in range(5)]
 
@@ -778,13 +790,57 @@ def test_the_floating_point_mode_of_the_process_is_as_before():
         f.mean(*examples(9))
 
 
+@pytest.mark.parametrize("backend", ["native"], indirect=True)
 @pytest.mark.parametrize("missing", ["llvmlite.binding", "llvmlite"])
 def test_without_llvmlite_the_error_names_the_extra(monkeypatch, missing):
     native.host.cache_clear()
     monkeypatch.setitem(sys.modules, missing, None)
     monkeypatch.delitem(sys.modules, "llvmlite.binding", raising=False) if missing == "llvmlite" else None
-    with pytest.raises(ImportError, match=r"pip install 'tinygrad_lite\[jit\]'"):
-        jit(lambda x: x)
+    with pytest.raises(ImportError, match=r"llvmlite and numpy: pip install 'tinygrad_lite\[jit\]'"):
+        jit(lambda x: x, backend="native")
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize("backend", ["numpy"], indirect=True)
+@pytest.mark.parametrize("missing", ["llvmlite.binding", "llvmlite"])
+def test_without_llvmlite_numpy_computes(missing):
+    code = (
+        f"import sys; sys.modules[{missing!r}] = None;"
+        "from tinygrad_lite import Value, fit, jit, optim;"
+        "w = Value(3.0); f = jit(lambda x: (w * x) ** 2);"
+        "assert f.value_and_grad([1.0, 2.0])[1].tolist() == [15.0] and '# each block' in f.ir;"
+        "fit(lambda x, y: (w * x - y) ** 2, optim.SGD([w], 0.25), [1.0], [1.0], epochs=1, compiled=True);"
+        "assert w.data == 2.0"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("backend", ["numpy"], indirect=True)
+def test_without_numpy_the_error_names_the_extra():
+    code = (
+        "import sys; sys.modules['numpy'] = None;"
+        "from tinygrad_lite import Value, fit, jit, optim\n"
+        "w = Value(3.0)\n"
+        "def train(**options):\n"
+        "    return fit(lambda x, y: (w * x - y) ** 2, optim.SGD([w], 0.25), [1.0], [1.0], epochs=1, **options)\n"
+        "for call in (lambda: jit(lambda x: x), lambda: jit(lambda x: x, backend='numpy'),\n"
+        "             lambda: train(compiled=True), lambda: train(backend='numpy')):\n"
+        "    try:\n"
+        "        call()\n"
+        "    except ImportError as error:\n"
+        "        assert 'numpy' in str(error) and \"pip install 'tinygrad_lite[jit]'\" in str(error)\n"
+        "    else:\n"
+        "        raise AssertionError\n"
+        "train(progress=False)\n"
+        "assert w.data == 2.0"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("name", ["llvm", "", 1])
+def test_another_backend_is_refused(name):
+    with pytest.raises(ValueError, match=f"backend must be 'native', 'numpy' or None, got {name!r}"):
+        jit(lambda x: x, backend=name)
 
 
 def test_importing_the_package_imports_neither_llvmlite_nor_numpy():

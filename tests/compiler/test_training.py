@@ -106,6 +106,7 @@ def test_every_batch_size_follows_the_eager_path(batch_size):
     assert history.steps == 10 * math.ceil(N / min(batch_size, N)) and len(history.loss) == 10
 
 
+@pytest.mark.parametrize("backend", ["native"], indirect=True)
 @pytest.mark.parametrize("width", [1, 2, 4])
 def test_machines_with_narrower_vectors_follow_the_eager_path(monkeypatch, width):
     monkeypatch.setattr(native.host(), "width", width)

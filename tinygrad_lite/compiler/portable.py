@@ -181,17 +181,17 @@ class Memory:
         self._add(ELEMENTWISE[group.op], *operands, out=out)
 
     def _sums(self, group: Group, views: dict[int, Array], out: Array) -> None:
-        start, target = group.start, out
+        start = group.start
         for n, run in enumerate(group.runs):
-            if n:
-                target = np.empty_like(out)
             parts = _parts(run, views)
+            width = max(part.shape[-1] for part in parts)  # 1 of scalars alone
+            target = np.empty((*out.shape[:2], width)) if n or width < out.shape[-1] else out
             if len(parts) == 1:
                 self._add(partial(np.add.reduce, parts[0], axis=2, initial=0.0), out=target)
             else:
                 self._products(parts[0], parts[1], target)
-            if n:
-                self._add(np.add, out, target, out=out)
+            if target is not out:
+                self._add(np.add, out if n else 0.0, target, out=out)
         if start is not None:
             self._add(np.add, out, views[id(start)][:, :, 0], out=out)
         if group.op is ops.mean:
@@ -229,11 +229,11 @@ class Memory:
         assert result is not None
         if group.op is ops.total:
             (view,) = views.values()
-            self._add(partial(np.add.reduce, view[:, :, 0], axis=2), out=found)
+            self._add(partial(np.add.reduce, view[:, :, 0], axis=2, initial=-0.0), out=found)
         elif self.strict and group.op is ops.dot:
             each = np.empty((group.rows, group.columns, self.examples))
             self._elementwise(group, views, each)
-            self._add(partial(np.add.reduce, each, axis=2), out=found)
+            self._add(partial(np.add.reduce, each, axis=2, initial=-0.0), out=found)
         else:
             target = found
             for n, run in enumerate(group.runs):
