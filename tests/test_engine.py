@@ -68,7 +68,47 @@ def test_a_hand_written_topological_walk_over_micrograds_names_gives_the_same_gr
 
 def test_op_names_are_micrograds_symbols():
     a, b = Value(2.0), Value(3.0)
-    assert [(a + b)._op, (a * b)._op, (a**2)._op, a.relu()._op, a._op] == ["+", "*", "**", "ReLU", ""]
+    assert [(a + b)._op, (a * b)._op, (a**2)._op, a.relu()._op, a._op] == ["+", "*", "**2", "ReLU", ""]
+    assert [(a**-1)._op, (a**0.5)._op, (a**b)._op, (2**a)._op, a.tanh()._op] == ["**-1", "**0.5", "**", "**", "tanh"]
+
+
+def lectures_draw_dot(root):
+    """What micrograd's own trace and draw_dot put into a picture: nodes, operations and arrows, by their texts."""
+    nodes, edges = set(), set()
+
+    def build(v):
+        if v not in nodes:
+            nodes.add(v)
+            for child in v._prev:
+                edges.add((child, v))
+                build(child)
+
+    build(root)
+    texts, arrows = [], []
+    for n in nodes:
+        texts.append(f"{{ {n.label} | data {n.data:.4f} | grad {n.grad:.4f} }}")
+        if n._op:
+            texts.append(n._op)
+            arrows.append((n._op, n.data))
+    arrows += [(n1.data, n2._op) for n1, n2 in edges]
+    return sorted(texts), sorted(arrows, key=str)
+
+
+def test_the_lectures_own_drawing_code_shows_what_it_shows_on_micrograd():
+    """Constants are leaves, an exponent belongs to its operation."""
+    x = Value(3.0, "x")
+    y = (2 * x + 1) ** 2
+    y.label = "y"
+    y.backward()
+    texts, arrows = lectures_draw_dot(y)
+    assert texts == sorted([
+        "{ x | data 3.0000 | grad 28.0000 }", "{  | data 2.0000 | grad 0.0000 }", "*",
+        "{  | data 6.0000 | grad 14.0000 }", "{  | data 1.0000 | grad 0.0000 }", "+",
+        "{  | data 7.0000 | grad 14.0000 }", "**2", "{ y | data 49.0000 | grad 1.0000 }",
+    ])  # fmt: skip
+    assert arrows == sorted(
+        [(3.0, "*"), (2.0, "*"), ("*", 6.0), (6.0, "+"), (1.0, "+"), ("+", 7.0), (7.0, "**2"), ("**2", 49.0)], key=str
+    )
 
 
 # --- exact small graphs

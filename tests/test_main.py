@@ -125,6 +125,13 @@ def test_without_matplotlib_the_message_names_the_extra_and_no_folder_is_left(tm
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.long
+def test_workers_train_the_same_model(tmp_path, capsys):
+    pytest.importorskip("distributed", reason="needs the extra dask")
+    assert main(["demo", "moons", "--epochs", "3", "--workers", "2", "--out", str(tmp_path)]) == 0
+    assert "2 worker processes compute the gradients" in capsys.readouterr().out
+
+
 def test_the_version_is_told(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["--version"])

@@ -123,8 +123,12 @@ def test_a_name_with_a_number_has_an_index():
     assert written(ops.mul, [named("a b"), named("c")]).text == "(a b) * c"
 
 
-def test_operands_that_are_not_shown_are_counted():
-    assert elided(ops.dot, 1000) == (r"dot(1,000 operands)", r"\operatorname{dot}(\text{1,000 operands})", 4)
+def test_operands_that_are_not_shown_are_dots_in_valid_code():
+    names = [named(f"w{i}") for i in range(1000)] + [named(f"x{i}") for i in range(1000)] + [named("b")]
+    assert elided(ops.dot, names).text == "dot([w0, ...], [x0, ...], b)"
+    assert elided(ops.total, names[:1000]).text == "total([w0, ...])"
+    for op in ops.dot, ops.total, ops.maximum, ops.logsumexp:
+        compile(elided(op, names[:-1]).text, "", "eval")
 
 
 def test_labels_are_data_in_latex():

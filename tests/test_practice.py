@@ -181,7 +181,7 @@ def test_an_operand_used_twice_in_one_operation():
     x = Value(5.0, "x")
     assert "x is used twice in y = x * x, and only 1 of these uses is counted" in told(predict(named(x * x, "y"), x=5))
     cube = named(ops.total([x * 2, x * 2, x * 3]), "y")
-    assert "the share through x * 3 is missing" in told(predict(cube, x=4))
+    assert "the share through v3 = x * 3 is missing" in told(predict(cube, x=4))
 
 
 def test_mistakes_that_lead_to_the_same_number_are_all_named():
@@ -227,7 +227,7 @@ def test_slips_in_the_rule_of_an_operation(make, answer, words):
 def test_the_forgotten_length_of_a_mean_is_a_missing_factor():
     x = Value(2.0, "x")
     y = named(3 * mean([x * 5, x * 7, 1.0]), "y")
-    assert "a factor is missing: the local derivatives of mean([x * 5, x * 7, 1])" in told(predict(y, x=36))
+    assert "a factor is missing: the local derivatives of v3 = mean([x * 5, x * 7, 1])" in told(predict(y, x=36))
 
 
 def test_a_wrong_gradient_of_the_root_is_asked_for_in_words():
@@ -300,7 +300,7 @@ def test_parameters_of_a_model_are_asked_for_by_their_path():
     out.backward()
     weight = model.layers[1].neurons[0].w[2]
     assert predict(out, {"layers.1.neurons.0.w.2": weight.grad}).ok is True
-    assert "layers.1.neurons.0.w.2 = 99 not right yet" in told(predict(out, {weight: 99}))
+    assert "L1.n0.w2 = 99 not right yet" in told(predict(out, {weight: 99}))
 
 
 def test_a_graph_of_many_arrows_is_judged_in_time():
@@ -518,7 +518,11 @@ def test_a_forgotten_out_backward_sends_nothing():
 # --- diagnose: records
 
 
-@pytest.mark.parametrize("op", [op for op in OPS if op is not ops.pick], ids=lambda op: op.name)
+# two choose by a whole number, and the derivative of detach is not that of its value
+SMOOTH = [op for op in OPS if op not in (ops.pick, ops.cross_entropy, ops.detach)]
+
+
+@pytest.mark.parametrize("op", SMOOTH, ids=lambda op: op.name)
 def test_every_operation_of_the_table_is_without_fault(op):
     assert diagnose(op).ok is True
 

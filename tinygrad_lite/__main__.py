@@ -6,15 +6,19 @@ import argparse
 import importlib.util
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from . import __version__, data, nn, optim, plot
 from .compiler import jit
 from .engine import no_grad
 from .io import save
 from .train import History, fit
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 DEFAULT_LR, DEFAULT_EPOCHS = {"digits": 0.2, "moons": 0.4}, {"digits": 8, "moons": 100}
 SHOWN = 40  # of the misread digits
@@ -37,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     out = Path(options.out)
     try:
-        _demand_extra()
+        _demand_extra(options)
         out.mkdir(parents=True, exist_ok=True)
         probe = out / ".writable"
         probe.touch()
@@ -60,11 +64,14 @@ def _failed(status: int, message: str) -> int:
     return status
 
 
-def _demand_extra() -> None:
+def _demand_extra(options: argparse.Namespace) -> None:
     """ImportError that names the extra, before anything is made."""
-    lacking = [name for name in ("matplotlib", "sklearn", "tqdm", "safetensors") if not importlib.util.find_spec(name)]
-    if lacking:
-        raise ImportError(f"the demo needs {', '.join(lacking)}: pip install 'tinygrad_lite[demo]'")
+    needed: dict[str, tuple[str, ...]] = {"demo": ("matplotlib", "sklearn", "tqdm", "safetensors")}
+    if options.workers:
+        needed["dask"] = ("distributed", "llvmlite")
+    for extra, names in needed.items():
+        if lacking := [name for name in names if not importlib.util.find_spec(name)]:
+            raise ImportError(f"the demo needs {', '.join(lacking)}: pip install 'tinygrad_lite[{extra}]'")
     import matplotlib
 
     matplotlib.use("Agg")
@@ -111,6 +118,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     demo.add_argument(
         "--out", type=_folder, metavar="FOLDER", help="for pictures and model (default: demo-digits or demo-moons)"
     )
+    demo.add_argument(
+        "--workers", type=_whole, metavar="N", help="so many processes compute the gradients (needs the extra dask)"
+    )
     options = parser.parse_args(arguments)
     options.out = options.out or f"demo-{options.what}"
     return options
@@ -124,7 +134,7 @@ def _digits(options: argparse.Namespace, out: Path) -> None:
     schedule = optim.schedules.cosine(lr, epochs * -(-len(X) // size))
     opt = optim.SGD(model.parameters(), lr=lr, momentum=0.9)
     loss = lambda x, k: nn.cross_entropy(model(x), k)  # noqa: E731
-    history = _train(model, loss, opt, X, y, epochs, options.seed, batch_size=size, schedule=schedule)
+    history = _train(model, loss, opt, X, y, epochs, options, batch_size=size, schedule=schedule)
     scores = _scores(model, X_test)
     guesses = [s.index(max(s)) for s in scores]
     _report(model, history, nn.accuracy(scores, y_test), Guessing(0.1, math.log(10.0)), options, out)
@@ -150,7 +160,7 @@ def _moons(options: argparse.Namespace, out: Path) -> None:
     opt = optim.SGD(parameters, lr=lr, momentum=0.9)
     loss = lambda x, side: nn.hinge(model(x), side)  # noqa: E731
     penalty = lambda: nn.l2(parameters, 1e-4)  # noqa: E731
-    history = _train(model, loss, opt, X, y, epochs, options.seed, schedule=schedule, penalty=penalty)
+    history = _train(model, loss, opt, X, y, epochs, options, schedule=schedule, penalty=penalty)
     _report(model, history, nn.accuracy(_scores(model, X_test), y_test), Guessing(0.5, 1.0), options, out)
     plot.decision_boundary(model, X, y)
     _save_figure(out / "decision_boundary.png", "two moons: where the score is 0")
@@ -166,21 +176,38 @@ def _train(
     X: Sequence[Any],
     y: Sequence[Any],
     epochs: int,
-    seed: int,
-    **options: Any,
+    options: argparse.Namespace,
+    **how: Any,
 ) -> History:
     """fit, with a bar that also shows the accuracy on (a part of) the training data."""
     from tqdm import tqdm
 
     every = -(-len(X) // 200)
-    with tqdm(total=epochs, unit="epoch") as bar:
+    with _cluster(options.workers) as client, tqdm(total=epochs, unit="epoch") as bar:
 
         def show(epoch: int, history: History) -> None:
             accuracy = nn.accuracy(_scores(model, X[::every]), y[::every])
             bar.set_postfix(loss=f"{history.loss[-1]:.4f}", accuracy=f"{accuracy:.1%}", refresh=False)
             bar.update(epoch - bar.n)
 
-        return fit(loss, opt, X, y, epochs=epochs, seed=seed, callback=show, progress=False, **options)
+        how |= {"epochs": epochs, "seed": options.seed, "client": client}
+        return fit(loss, opt, X, y, callback=show, progress=False, **how)
+
+
+@contextmanager
+def _cluster(workers: int | None) -> Iterator[Client | None]:
+    """So many processes of this machine, as a Dask cluster would have them on many."""
+    if workers is None:
+        yield None
+        return
+    from distributed import Client, LocalCluster
+
+    with (
+        LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0") as cluster,
+        Client(cluster) as client,
+    ):
+        print(f"{workers} worker processes compute the gradients")
+        yield client
 
 
 def _scores(model: nn.MLP, X: Sequence[Any]) -> list[Any]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 from . import examples, expect
+from .shards import shard as shard  # importable from here
 
 Points = list[list[float]]
 GAMMA = 0x9E3779B97F4A7C15  # by which the state of splitmix64 grows with each draw

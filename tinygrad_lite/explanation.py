@@ -23,7 +23,7 @@ from .ieee import same
 from .mistakes import has_changed
 from .notation import Prose, Table, Written, joined, named, number, partial, say, word, written
 from .op import Op, as_float
-from .parts import distinct, names, numbered
+from .parts import called, distinct
 
 MOST = 8  # rows of a table: the largest contributions, the largest paths
 
@@ -122,15 +122,15 @@ def explain(v: Value, root: Value | None = None, wrt: Value | None = None) -> Ex
     >>> print(explain(w, y).text)
     w = 3 is a leaf: no operation made it.
     <BLANKLINE>
-    d v2 / d w = 1.5 is the sum over the 2 users of w: upstream d v2 / d user times local derivative.
+    d out / d w = 1.5 is the sum over the 2 users of w: upstream d out / d user times local derivative.
     <BLANKLINE>
-      user         upstream   local   contribution  local is
-      v1 = w * x          1 *   0.5 =          0.5  x
-      v2 = v1 + w         1 *   1   =          1    1
-                                      ------------
-      sum                                      1.5
+      user          upstream   local   contribution  local is
+      v1 = w * x           1 *   0.5 =          0.5  x
+      out = v1 + w         1 *   1   =          1    1
+                                       ------------
+      sum                                       1.5
     <BLANKLINE>
-    w.grad is still 0: no backward pass has reached w. v2.backward() would add 1.5 to it.
+    w.grad is still 0: no backward pass has reached w. out.backward() would add 1.5 to it.
     """
     for role, given in ("v", v), ("root", root), ("wrt", wrt):
         if not isinstance(given, Value) and (role == "v" or given is not None):
@@ -142,7 +142,7 @@ def explain(v: Value, root: Value | None = None, wrt: Value | None = None) -> Ex
 def _explanation(v: Value, root: Value | None, wrt: Value | None) -> Explanation:
     below = topological_order(v)
     order = below if root is None else topological_order(root)
-    words = _Words([*order, *below, *([] if wrt is None else [wrt])])
+    words = _Words([*order, *below, *([] if wrt is None else [wrt])], v if root is None else root)
     blocks: list[Prose | Table] = [*_origin(words, below)]
     uses: list[Contribution] = []
     upstream = None if v.grad is UNREACHED else v.grad
@@ -372,7 +372,13 @@ def _reason(words: _Words, use: Contribution) -> Prose:
 def _origin(words: _Words, below: Sequence[Value]) -> Iterator[Prose]:
     """How the last of these Values was made; where it is infinite or nan, also the first node that is."""
     v = below[-1]
-    yield say("{}" if v.op else "{} is a leaf: no operation made it.", words.computation(v))
+    path = "" if v.label else words.full.get(v, "")
+    if v.op:
+        yield say("{}", words.computation(v))
+    elif path:
+        yield say("{} ({}) = {} is a leaf: no operation made it.", words.name(v), named(path), number(v.data))
+    else:
+        yield say("{} is a leaf: no operation made it.", words.computation(v))
 
     def first(bad: Callable[[float], bool]) -> Value:
         trail = {v}
@@ -391,8 +397,10 @@ def _origin(words: _Words, below: Sequence[Value]) -> Iterator[Prose]:
 
 def _table(words: _Words, head: str, uses: Sequence[Contribution], what: str, total: float | None = None) -> Table:
     """Of each use: who | upstream * local = product | formula; the largest ones, the rest summed up, the total."""
-    shown, rest = list(uses), list[Contribution]()
-    if len(shown) > MOST:
+    silent = [use for use in uses if use.product is None] if head == "user" else []
+    silent = silent if len(silent) > 1 else []
+    shown, rest = [use for use in uses if use not in silent], list[Contribution]()
+    if len(uses) > MOST:
         shown.sort(key=lambda use: 1.0 if use.product is None else -_size(use.product))
         shown, rest = shown[:MOST], shown[MOST:]
     often, nothing, blank = Counter(use.user for use in uses), Written("-", "-"), word("")
@@ -407,9 +415,11 @@ def _table(words: _Words, head: str, uses: Sequence[Contribution], what: str, to
         rows.append((who, numbers[0], notation.TIMES, numbers[1], notation.EQUALS, numbers[2], words.formula(use)))
     if rest:
         zeros = sum(not use.product for use in rest)
-        zero = f" ({'all' if zeros == len(rest) else f'{zeros:,}'} 0)" if zeros else ""
+        zero = f" ({'all' if zeros == len(rest) else f'{zeros:,} of them'} 0)" if zeros else ""
         together = number(_added(use.product for use in rest))
         rows.append((word(f"and {len(rest):,} more, together{zero}"), *[blank] * 4, together, blank))
+    if silent:
+        rows.append((word(f"{len(silent):,} users send nothing"), *[blank] * 4, nothing, blank))
     columns = tuple(map(word, (head, "upstream", "", "local", "", what, "local is")))
     if all(use.upstream is None for use in uses) and what == "sent":  # no backward pass: local derivatives alone
         return Table("lrl", columns[::3], [row[::3] for row in rows])
@@ -568,15 +578,14 @@ def _value(op: Op, data: Sequence[float], otherwise: float) -> float:
 
 
 class _Words:
-    """What the Values are called in one explanation: their labels, the paths of parameters, else v1, v2, ...
-    in the order of the graph. `changed`: whether .data was seen that is not that of the recording."""
+    """What the Values are called in one explanation, as in a picture of root; labels that several have are numbered.
+    `changed`: whether .data was seen that is not that of the recording."""
 
-    def __init__(self, nodes: Iterable[Value]) -> None:
-        nodes = list(dict.fromkeys(nodes))
-        given = names(nodes)
+    def __init__(self, nodes: Iterable[Value], root: Value) -> None:
+        text, self.full = called(dict.fromkeys(nodes), root)
         self.changed = False
         self._formulas: dict[Value, Sequence[_Term | float | None]] = {}
-        self._called = numbered(nodes, given) | distinct(given)
+        self._called = text | distinct({node: text[node] for node in self.full})
 
     def name(self, node: Value) -> Written:
         return named(self._called[node])
@@ -633,11 +642,9 @@ class _Words:
 
     def _expression(self, node: Value) -> Written:
         assert node.op is not None
-        if len(node.args) <= 7:
-            whole = written(node.op, [self.name(x) if isinstance(x, Value) else number(x) for x in node.args])
-            if len(whole.text) <= 48 or len(node.args) <= 3:
-                return whole
-        return notation.elided(node.op, len(node.args))
+        xs = [self.name(x) if isinstance(x, Value) else number(x) for x in node.args]
+        whole = written(node.op, xs) if len(xs) <= 7 else None
+        return whole if whole and (len(whole.text) <= 48 or len(xs) <= 3) else notation.elided(node.op, xs)
 
 
 def _write(x: _Term | float) -> Written:

@@ -174,9 +174,14 @@ def _function(op: Op) -> str:
     return f"\\{op.symbol}" if op.symbol in _FUNCTIONS else rf"\operatorname{{{escaped(op.symbol)}}}"
 
 
-def elided(op: Op, n: int) -> Written:
-    """op applied to n operands that are not shown."""
-    return Written(f"{op.name}({n:,} operands)", rf"{_function(op)}(\text{{{n:,} operands}})")
+_DOTS = Written("...", r"\ldots")
+
+
+def elided(op: Op, xs: Sequence[Written]) -> Written:
+    """op applied to xs, with `...` for all but the first one of each list: dot([a, ...], [x, ...], b), valid code."""
+    n = len(xs) // 2 if op is ops.dot else len(xs)
+    lists = [xs[i : i + n] for i in range(0, len(xs), n)]
+    return written(op, [x for some in lists for x in ([some[0], _DOTS] if len(some) > 2 else some)])
 
 
 def named(text: str) -> Written:
@@ -244,6 +249,12 @@ def _at_points(numbers: Sequence[str]) -> list[str]:
     return [x + " " * (max(after) - n) for x, n in zip(numbers, after)]
 
 
+def _in_lines(text: str, width: int) -> list[str]:
+    """The text in lines of at most this width; a word that is wider keeps its ends."""
+    lines = textwrap.wrap(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return [shortened(line, width) for line in lines] or [""]
+
+
 class Prose(NamedTuple):
     """A paragraph, as text and as LaTeX. Where words of the text are `glued`, no line ends."""
 
@@ -270,7 +281,7 @@ class Table(NamedTuple):
     last: tuple[Written, ...] | None = None
 
     def fitted(self, width: int) -> str:
-        """Where width is short the first column and the formulas give way, numbers never do."""
+        """Where width is short the first column takes more lines and formulas give way, numbers never do."""
         texts = [[cell.text for cell in row] for row in (self.head, *self.rows, *([self.last] if self.last else []))]
         cells = [
             [head, *(_at_points(column) if align == "r" else column)]
@@ -278,15 +289,23 @@ class Table(NamedTuple):
         ]
         gaps = [" " if "c" in self.align[max(0, i - 1) : i + 1] else "  " for i in range(len(self.align))]
         last = len(cells) - 1
+        first = [[text] for text in cells[0]]  # lines of each cell
         for i, least in (last, 12), (0, 24), (last, 0), (0, 12):
             widths = [max(map(columns, column)) for column in cells]
-            excess = sum(widths) + len("".join(gaps)) - width
-            if excess > 0 and self.align[i] == "l":
-                cells[i] = [shortened(text, max(least, widths[i] - excess)) for text in cells[i]]
-        lines = list(zip(*cells))
+            most = max(least, widths[i] - max(0, sum(widths) + len("".join(gaps)) - width))
+            if most < widths[i] and self.align[i] == "l":
+                if i == 0:
+                    first = [_in_lines(text, most) for text in (row[0] for row in texts)]
+                    cells[0] = [max(lines, key=columns) for lines in first]
+                else:
+                    cells[i] = [shortened(text, most) if least else "" for text in cells[i]]
+        lines: list[tuple[str, ...]] = []
+        for pieces, row in zip(first, zip(*cells[1:])):
+            lines += [(piece, *(row if j == 0 else [""] * len(row))) for j, piece in enumerate(pieces)]
         if self.last:
             totals = [align == "r" and bool(cell.text) for align, cell in zip(self.align, self.last)]
-            lines.insert(-1, tuple("-" * (n * total) for n, total in zip(widths, totals)))
+            widths = [max(map(columns, column)) for column in cells]
+            lines.insert(-len(first[-1]), tuple("-" * (n * total) for n, total in zip(widths, totals)))
         return "\n".join(aligned(lines, self.align, gaps))
 
     @property

@@ -73,6 +73,51 @@ def names(order: Iterable[Value]) -> dict[Value, str]:
     return {node: node.label or found[node] for node in order if node.label or node in found}
 
 
+class Names(NamedTuple):
+    """What every tool calls the Values of one graph.
+
+    text: the name of each. path: the label, or the full path in the model, of those that have one."""
+
+    text: dict[Value, str]
+    path: dict[Value, str]
+
+
+def called(nodes: Iterable[Value], root: Value) -> Names:
+    """The names of these Values in the graph of root.
+
+    A Value's label; the short path of a parameter; `out` for the root, or `result` where another is labelled out; for
+    all others v1, v2, ... in their order, which should be that of `topological_order(root)`.
+
+    >>> from tinygrad_lite import nn
+    >>> from tinygrad_lite.engine import topological_order
+    >>> model = nn.MLP(2, [3, 1])
+    >>> out = model([0.5, -1.0])
+    >>> found = called(topological_order(out), out)
+    >>> found.text[out], found.text[model.layers[0].neurons[2].w[1]], found.path[model.layers[0].neurons[2].w[1]]
+    ('out', 'L0.n2.w1', 'layers.0.neurons.2.w.1')
+    """
+    nodes = list(nodes)
+    path = names(nodes)
+    text = {node: node.label or brief(name) for node, name in path.items()}
+    if root not in text:
+        text[root] = "result" if "out" in text.values() else "out"
+    return Names(numbered(nodes, text), path)
+
+
+_INITIALS = {"layers": "L", "neurons": "n"}
+
+
+def brief(path: str) -> str:
+    """A parameter's path in few letters: L0.n3.w1 for layers.0.neurons.3.w.1."""
+    steps: list[str] = []
+    for step in path.split("."):
+        if step.isdecimal() and steps:
+            steps[-1] = _INITIALS.get(steps[-1], steps[-1]) + step
+        else:
+            steps.append(step)
+    return ".".join(steps)
+
+
 def numbered(nodes: Iterable[Value], names: Mapping[Value, str]) -> dict[Value, str]:
     """The names, and v1, v2, ... for the nodes without one, in their order; a number that is a name is left out."""
     found, taken = dict(names), set(names.values())
@@ -178,7 +223,8 @@ def _calls(order: Iterable[Value]) -> list[_Call]:
                 found[id(call)] = _Call(call)
             found[id(call)].results.append(node)
     calls = list(found.values())
-    held = {id(made.module): {id(part) for _, part in made.module.named_modules()} for made in calls}
+    modules = {id(made.module): made.module for made in calls}  # a model is called for each example
+    held = {key: {id(part) for _, part in module.named_modules()} for key, module in modules.items()}
     for made in calls:
         _walk_back(made, held[id(made.module)])
     return calls

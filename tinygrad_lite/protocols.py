@@ -157,7 +157,11 @@ class Protocols:
 
     @property
     def _prev(self: Value) -> set[Value]:
-        return {x for x in self.args if x.__class__ is not float}
+        """The operands; a plain number as a leaf made on demand, but for an exponent, which is part of `_op`."""
+        from .engine import Value as Leaf
+
+        args = self.args[:1] if _has_plain_exponent(self) else self.args
+        return {Leaf(x) if isinstance(x, float) else x for x in args}
 
     @_prev.setter
     def _prev(self: Value, children: object) -> None:
@@ -165,7 +169,10 @@ class Protocols:
 
     @property
     def _op(self: Value) -> str:
-        return self.op.symbol if self.op else ""
+        """What made it, as a drawing prints it: +, *, tanh, **2; empty for a leaf."""
+        if self.op is None:
+            return ""
+        return f"**{self.args[1]:g}" if _has_plain_exponent(self) else self.op.symbol
 
     @_op.setter
     def _op(self: Value, op: object) -> None:
@@ -215,6 +222,10 @@ class Protocols:
                 f"grad rebuilds gradients from .data, but .data changed after {equation(self)} was "
                 "recorded; run the forward pass again, or use backward(), which kept the old numbers"
             )
+
+
+def _has_plain_exponent(v: Value) -> bool:
+    return v.op is ops.power and isinstance(v.args[1], float)
 
 
 OWN_OPERATION = (

@@ -15,8 +15,12 @@ from .data import order_state, shuffled
 from .engine import Number, Value, no_grad_active, topological_order
 from .mistakes import look_for_forgotten, not_a_loss, warn, warn_if_rising
 from .optim import Optimizer, clip_grad_norm
+from .shards import Shards, shard
 
 if TYPE_CHECKING:
+    from distributed import Client
+
+    from .compiler.compiled import Compiled
     from .compiler.training import Trainer
 
 _MISSING: Any = object()
@@ -57,6 +61,7 @@ def fit(
     every: int | None = None,
     progress: bool = True,
     check: bool = True,
+    client: Client | None = None,
 ) -> History:
     """Trains opt.params on examples.
 
@@ -87,6 +92,9 @@ def fit(
     progress : whether to show a bar on stderr (tqdm where it is installed).
     check : before compiled code is used, a few examples and one update are computed by both engines and compared. Where
         they differ, the engine trains (RuntimeWarning), or compiled=True raises. False leaves the comparison out.
+    client : a `distributed.Client`: its workers, which need the extra `dask`, compute the gradients, each compiled
+        once, and this process makes the steps. X and y are sharded, see `data.shard`; shards made before are given
+        as X, without y.
 
     Returns
     -------
@@ -94,6 +102,12 @@ def fit(
     rises, where it is not made of some parameter, and where it is made of one that opt has forgotten: of a module of
     which it moves others. Whole modules may be frozen.
     """
+    if client is not None and not isinstance(X, Shards):
+        X, y = shard(X, y, client), _MISSING
+    if isinstance(X, Shards):
+        if y is not _MISSING:
+            raise TypeError("shards hold their targets: write fit(loss, opt, shards, epochs=...)")
+        y = None
     _check_call(loss, opt, X, y)
     epochs = expect.whole("epochs", epochs, least=0)
     if no_grad_active():
@@ -101,9 +115,9 @@ def fit(
     history, start = History(), time.perf_counter()
     run = _Run(
         loss, opt, X, y, epochs, batch_size, expect.seed("seed", seed), schedule, penalty, clip_grad_norm, tol, every,
-        callback is not None, history,
+        callback is not None, history, backend,
     )  # fmt: skip
-    loop = _loop(run, compiled, backend, check)
+    loop = _eager_epochs(run) if run.function else _loop(run, compiled, check)
     bar = _progress_bar(epochs, progress)
     try:
         for epoch in loop:
@@ -151,11 +165,14 @@ class _Run:
     every: int | None
     watched: bool
     history: History
+    backend: str | None
     rising: bool = False  # has a warning said so?
 
     def __post_init__(self) -> None:
         self.given = self.X, self.y
-        self.read()
+        self.function = _jitted(self.loss, self.backend) if isinstance(self.X, Shards) else None
+        if not self.function:
+            self.read()
         self.size = n = len(self.X)
         if self.batch_size is not None:
             self.size = min(n, expect.whole("batch_size", self.batch_size, of="examples (None: all of them)"))
@@ -173,7 +190,7 @@ class _Run:
 
     def read_again(self) -> bool:
         """After a callback: has it changed X or y? They are then read again."""
-        if not self.watched or all(map(examples.unchanged, self.given, self.kept)):
+        if self.function or not self.watched or all(map(examples.unchanged, self.given, self.kept)):
             return False
         n = len(self.X)
         self.read()
@@ -193,11 +210,11 @@ class _Run:
         self.history.stopped = f"no parameter moved more than tol={self.tol:g} in step {self.history.steps}"
 
 
-def _loop(run: _Run, compiled: bool | None, backend: str | None, check: bool) -> Generator[int]:
+def _loop(run: _Run, compiled: bool | None, check: bool) -> Generator[int]:
     """Compiled where it is wanted and possible, else the engine: yields the number of an epoch when it is done."""
-    if backend is not None:
+    if run.backend is not None:
         if compiled is False:
-            raise ValueError(f"backend={backend!r} is for compiled steps: leave compiled=False out")
+            raise ValueError(f"backend={run.backend!r} is for compiled steps: leave compiled=False out")
         compiled = True
     if compiled is None and not importlib.util.find_spec("numpy"):
         compiled = False
@@ -211,7 +228,7 @@ def _loop(run: _Run, compiled: bool | None, backend: str | None, check: bool) ->
         ) from None
     try:
         trainer = Trainer(
-            run.loss, run.opt, run.X, run.y, run.size, run.order, run.penalty, run.tol, run.clip, check, backend
+            run.loss, run.opt, run.X, run.y, run.size, run.order, run.penalty, run.tol, run.clip, check, run.backend
         )
         _check_skips(run.opt, trainer)
     except Exception as error:  # whatever the user's functions raise on placeholders
@@ -241,7 +258,13 @@ def _check_skips(opt: Optimizer, trainer: Trainer) -> None:
         )
 
 
-# --- the engine's loop
+def _jitted(loss: Callable[[Any, Any], Number], backend: str | None) -> Compiled:
+    from .compiler import jit
+
+    return jit(loss, backend=backend)
+
+
+# --- the engine's loop, also of what workers have computed
 
 
 def _eager_epochs(run: _Run, why: str = "") -> Generator[int]:
@@ -278,6 +301,8 @@ def _eager_epochs(run: _Run, why: str = "") -> Generator[int]:
 
 def _objective(run: _Run, chosen: Sequence[int]) -> Value:
     """The mean loss of the chosen examples, plus the penalty, as one Value."""
+    if run.function:
+        return _with_penalty(run, run.function.mean(run.X if len(chosen) == len(run.X) else run.X.taken(chosen)))
     try:
         losses = [run.loss(run.X[i], run.y[i]) for i in chosen]
     except Exception as error:
@@ -289,7 +314,10 @@ def _objective(run: _Run, chosen: Sequence[int]) -> Value:
             if hint := _whole_loss(run):
                 raise TypeError(hint)
             raise TypeError(f"loss(x, y) must return one Value, got {not_a_loss(value)}")
-    mean: Value = ops.mean(losses)
+    return _with_penalty(run, ops.mean(losses))
+
+
+def _with_penalty(run: _Run, mean: Value) -> Value:
     if run.penalty is None:
         return mean
     more = run.penalty()

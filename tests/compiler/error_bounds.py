@@ -21,7 +21,7 @@ def error_bounds(roots: list[Value], ulps: float = 4.0, strict: bool = True) -> 
 
     A forward analysis: the operands' bounds, carried through the operation by evaluating it at their
     ends, plus `ulps` units in the last place of the result (of the sum of |terms| for dot, total, mean).
-    strict: what IEEE 754 rounds correctly is the same to the bit as long as its operands are.
+    strict: what IEEE 754 rounds correctly is the same bit for bit as long as its operands are.
     """
     bound: dict[Any, float] = {}
     same: set[Any] = set()  # of equal bits in both evaluations

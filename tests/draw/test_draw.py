@@ -43,7 +43,7 @@ def test_records_show_label_data_and_gradient_and_operations_stand_between():
     assert ("a", "data 2.0000", "grad -") in before
     y.backward()
     after = draw_dot(y).picture
-    assert texts(after) == [("a", "data 2.0000", "grad 3.0000"), ("3",), ("*",), ("data 6.0000", "grad 1.0000")]
+    assert texts(after) == [("a", "data 2.0000", "grad 3.0000"), ("3",), ("*",), ("out", "data 6.0000", "grad 1.0000")]
     assert [box.kind for box in after.boxes] == ["parameter", "constant", "operation", "value"]
 
 
@@ -83,17 +83,17 @@ def test_an_expanded_dot_is_its_products_and_their_sum():
 
 
 def test_very_large_and_small_numbers_keep_their_digits():
-    shown = [texts(draw_dot(Value(x)).picture)[0][0] for x in (1234567.0, 0.00001234, -0.0, float("nan"), 1e300)]
+    shown = [texts(draw_dot(Value(x)).picture)[0][1] for x in (1234567.0, 0.00001234, -0.0, float("nan"), 1e300)]
     assert shown == ["data 1.235e+06", "data 1.234e-05", "data -0.0000", "data nan", "data 1.000e+300"]
 
 
-def test_more_than_five_hundred_nodes_are_refused_with_what_to_do_instead():
+def test_more_than_five_hundred_boxes_are_refused_with_what_to_do_instead():
     v = Value(1.0)
     for _ in range(500):
         v = -v
-    with pytest.raises(ValueError, match=r"501 boxes .*one neuron.*limit=501"):
-        draw_dot(v)
-    assert len(draw_dot(v, limit=501).picture.boxes) == 1001
+    with pytest.raises(ValueError, match=r'1,001 boxes .*one neuron.*fold="auto".*draw_dot\(\.\.\., limit=1001\)'):
+        draw_dot(v, fold=0)
+    assert len(draw_dot(v, fold=0, limit=1001).picture.boxes) == 1001
 
 
 @pytest.mark.parametrize(
@@ -101,6 +101,7 @@ def test_more_than_five_hundred_nodes_are_refused_with_what_to_do_instead():
     [
         ((3.0,), TypeError, "expects a Value, got 3.0"),
         (([Value(1.0)],), TypeError, "draw one of them"),
+        ((nn.MLP(2, [1], seed=0),), TypeError, r"got the model MLP: call it .* draw_dot\(model\(x\)\)"),
         ((Value(1.0), "svg", "UP"), ValueError, 'rankdir is "auto", "LR" .* or "TB"'),
     ],
 )
@@ -164,6 +165,19 @@ def test_with_graphviz_every_format_renders(tmp_path):
     assert drawing.pipe("pdf").startswith(b"%PDF")
 
 
+def test_an_option_of_dots_for_a_file_name_says_what_to_write():
+    with pytest.raises(ValueError, match=r"render\('graph', format='png'\), got '-Tpng'"):
+        draw_dot(neuron()).render("-Tpng")
+
+
+@needs_dot
+def test_a_label_that_is_too_long_for_graphviz_is_drawn_by_our_own_layout():
+    drawing = draw_dot(Value(1.0, "x" * 20_000) * 2)
+    assert "x" * 20_000 in drawing.svg()
+    with pytest.raises(ValueError, match=r"at most 16 kB, got 20,.* use format='svg'"):
+        drawing.pipe("png")
+
+
 @pytest.mark.parametrize("rankdir", ["LR", "TB"])
 def test_a_notebook_gets_one_img_and_nothing_that_runs(rankdir):
     (html,) = draw_dot(neuron(), rankdir=rankdir)._repr_mimebundle_().values()
@@ -171,6 +185,13 @@ def test_a_notebook_gets_one_img_and_nothing_that_runs(rankdir):
     shown, root = drawn_texts(base64.b64decode(data))
     assert "tanh" in [s.strip() for s in shown]
     assert not [e for e in root.iter() if e.tag.endswith("script")]
+
+
+def test_a_wide_picture_keeps_texts_of_ten_pixels_in_a_notebook():
+    drawing = draw_dot(nn.MLP(2, [3, 1], seed=0)([Value(0.5, "x"), 2.0]), fold=1, rankdir="LR")
+    least = float(re.search(r"min-width:(\d+)px", drawing._repr_mimebundle_()["text/html"])[1])
+    root = ET.fromstring(drawing.svg())
+    assert float(root.get("font-size")) * least / float(root.get("width")) == pytest.approx(10, rel=0.01)
 
 
 def test_the_same_graph_gives_the_same_source():

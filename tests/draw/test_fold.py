@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from tinygrad_lite import Value, cos, data, dot, draw_dot, mean, nn, scope, sin, total
+from tinygrad_lite import Value, cos, data, dot, draw_dot, maximum, mean, nn, scope, sin, total
 from tinygrad_lite.draw.fold import READABLE, folded
 from tinygrad_lite.draw.layout import WIDE, layout
 from tinygrad_lite.engine import topological_order
@@ -34,10 +34,11 @@ def everything(part):
 
 
 def edges_of(root):
-    """How many scalar edges run between the boxes of a picture, counted one by one."""
+    """How many scalar edges run between the boxes of a picture and between the copies in one, counted one by one."""
     return lambda found: sum(
-        isinstance(x, Value) and owner[x] is not owner[node]
+        isinstance(x, Value) and (owner[x] is not owner[node] or copy.get(x, copy[node]) != copy[node])
         for owner in [{v: part for part in found for v in everything(part)}]
+        for copy in [{v: i * p.copies // len(p.values) for p in found for i, v in enumerate(p.values)}]
         for node in topological_order(root)
         for x in node.args
     )
@@ -50,7 +51,7 @@ def drawn_edges(picture):
     for tail, _, text in picture.arrows:
         if kinds[tail] in ("operation", "constant"):
             continue
-        match = re.fullmatch(r"×([\d,]+)", text)
+        match = re.fullmatch(r"(?:next step )?×([\d,]+)", text)
         count += int(match[1].replace(",", "")) if match else 1
     return count
 
@@ -81,15 +82,17 @@ FOLDS = ("auto", 0, 1, 2, 3)
 
 @pytest.mark.parametrize("fold", FOLDS)
 @pytest.mark.parametrize("seed", range(8))
-def test_every_value_stands_in_exactly_one_box_after_its_operands(seed, fold):
+def test_every_value_stands_in_exactly_one_box_after_its_operands_but_for_a_state_that_goes_back(seed, fold):
     root = random_graph(seed)
     found = parts(root, fold)
     seen = Counter(v for part in found for v in everything(part))
     assert seen == Counter(topological_order(root))
     place = {v: i for i, part in enumerate(found) for v in everything(part)}
-    for part in found:
-        for v in part.values:
-            assert all(place[x] <= place[v] for x in v.args if isinstance(x, Value))
+    back = [(x, v) for v in place for x in v.args if isinstance(x, Value) and place[x] > place[v]]
+    assert fold == "auto" or not back
+    for part in {place[v] for _, v in back}:  # only into a stack, and not into its first copy
+        first = found[part].values[: len(found[part].values) // found[part].copies]
+        assert found[part].copies > 1 and not any(v in first for _, v in back)
 
 
 @pytest.mark.parametrize("fold", FOLDS)
@@ -282,12 +285,13 @@ def test_the_same_graph_folds_the_same_way():
     assert first == second
 
 
-def test_a_picture_that_cannot_fold_says_how_to_name_its_parts():
+def test_a_picture_with_too_many_boxes_names_the_ways_out():
     v = Value(1.0)
     for i in range(300):
         v = sin(v) if i % 2 else cos(v)
-    with pytest.raises(ValueError, match=r'301 boxes .* `with scope\("loss"\):`.*limit=301'):
-        draw_dot(v, limit=100)
+    with pytest.raises(ValueError, match=r'601 boxes .*one neuron.* fold="auto".*limit=601'):
+        draw_dot(v, limit=100, fold=0)
+    assert len(draw_dot(v, limit=100).picture.boxes) <= READABLE
 
 
 def test_a_parameter_that_something_before_its_folded_part_uses_stands_on_its_own():
@@ -316,6 +320,65 @@ def test_a_chain_of_ten_thousand_folds_without_recursion():
             v = sin(v)
     (part,) = [part for part in parts(v * 2.0) if part.name]
     assert len(part.values) == 10_000
+
+
+def drawn(root):
+    picture = draw_dot(root).picture
+    return [(box.kind, box.copies, box.texts[0]) for box in picture.boxes], picture.arrows
+
+
+def test_a_sum_is_drawn_alike_however_it_is_spelled():
+    """A chain from the left, from the right, a tree, builtin sum, total: the terms stand in one stack."""
+    xs = [Value(float(i)) for i in range(64)]
+
+    def squares():
+        return [x * x for x in xs]
+
+    def from_the_right():
+        out, *rest = reversed(squares())
+        for x in rest:
+            out = x + out
+        return out
+
+    def tree(terms):
+        return tree(terms[::2]) + tree(terms[1::2]) if len(terms) > 1 else terms[0]
+
+    one = drawn(sum(squares()))
+    assert one[0] == [("part", 64, "inputs"), ("part", 64, "*"), ("part", 1, "sum of 64")]
+    assert [arrow.text for arrow in one[1]] == ["×128", "×64"]
+    assert drawn(from_the_right()) == drawn(tree(squares())) == one
+    assert [box[1] for box in drawn(total(squares()))[0]][:2] == [64, 64]
+
+
+def test_what_is_subtracted_is_told_from_what_is_added():
+    out = Value(0.0)
+    for i in range(40):
+        out = out + sin(Value(float(i))) if i % 2 else out - sin(Value(float(i)))
+    boxes, _ = drawn(out)
+    assert sorted(copies for _, copies, text in boxes if text == "sin") == [20, 20]
+
+
+def test_products_and_maxima_fold_and_a_labelled_link_is_drawn_by_itself():
+    xs, product, best = [Value(1.0 + i / 64) for i in range(40)], Value(1.0), Value(0.0)
+    for i, x in enumerate(xs):
+        product, best = product * x, maximum(best, cos(x))
+        if i == 19:
+            best.label = "halfway"
+    boxes = [box.texts for box in draw_dot(product + best).picture.boxes]
+    assert "product of 41" in [texts[0] for texts in boxes]
+    assert sorted(texts[1].split(" · ")[0] for texts in boxes if texts[0].startswith("max of 21"))[0] == "halfway"
+
+
+def test_a_cell_is_drawn_step_by_step_where_a_depth_is_asked_for():
+    w, h = Value(0.5, "w"), Value(1.0, "h")
+    for _ in range(30):
+        h = sin(w * h)
+    folded_, picture = parts(h), draw_dot(h).picture
+    assert [(part.copies, part.values[0].op.name) for part in folded_ if part.values[0].op] == [
+        (30, "mul"), (29, "sin"), (1, "sin"),
+    ]  # fmt: skip
+    assert [arrow.text for arrow in picture.arrows if "next" in arrow.text] == ["next step ×29"]
+    assert len(parts(h, 1)) == 62
 
 
 @pytest.mark.long

@@ -498,9 +498,21 @@ def test_pictures_that_break_the_contract_are_refused_with_the_reason():
     a, b = a_box("a", ("a",), "value"), a_box("b", ("b",), "value")
     with pytest.raises(ValueError, match="a key of its own, got 2 boxes with the key 'a'"):
         layout(Picture((b, a, a), ()))
-    for arrow in (Arrow("b", "a"), Arrow("a", "a"), Arrow("a", "z"), Arrow("z", "a")):
-        with pytest.raises(ValueError, match=rf"from a box to a later box .*tail='{arrow.tail}'"):
+    for arrow in (Arrow("a", "a"), Arrow("a", "z"), Arrow("z", "a")):
+        with pytest.raises(ValueError, match=rf"from a box to another box .*tail='{arrow.tail}'"):
             layout(Picture((a, b), (arrow,)))
+
+
+@pytest.mark.parametrize("rankdir", ["LR", "TB"])
+def test_an_arrow_to_an_earlier_box_goes_back_from_border_to_border(rankdir):
+    a, b = a_box("a", ("a",), "value"), a_box("b", ("b",), "value")
+    placed = layout(Picture((a, b), (Arrow("a", "b"), Arrow("b", "a", "next step")), rankdir))
+    onward, back = placed.arrows
+    assert (onward.back, back.back) == (False, True)
+    i = ["LR", "TB"].index(rankdir)
+    assert back.points[0][i] == placed.boxes["b"][i]  # leaves b where arrows arrive
+    assert back.points[-1][i] == placed.boxes["a"][i] + placed.boxes["a"][i + 2]
+    assert onward.points[0] == back.points[-1] and back.plate.width > 0
 
 
 # --- texts

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from ..engine import Value, anomaly_active, no_grad_active
 from ..nn.tensors import flat
 from ..op import Op, as_float
+from ..shards import Shards
 from . import native, trust
 from .backends import Backend
 from .batches import Batch, batch_of, blame, check_preconditions, numbers_of
@@ -83,21 +84,26 @@ class Compiled:
             blame(self._function, batch, [int(np.flatnonzero(~np.isfinite(found).all(axis=0))[0])])
         return _shape_like(traced.structure, found)
 
-    def mean(self, *arrays: ArrayLike) -> Value:
-        """Batches of arguments -> the mean result as one Value; backward() sends the mean's gradient to
-        the captured Values. ValueError for an empty batch."""
+    def mean(self, *arrays: ArrayLike | Shards) -> Value:
+        """Batches of arguments, or their `data.shard` -> the mean result as one Value; backward() sends the mean's
+        gradient to the captured Values. ValueError for an empty batch."""
         traced, found = self._mean(arrays, None)
         return self._node(float(found[0]), traced.captured, found[1:].tolist())
 
-    def value_and_grad(self, *arrays: ArrayLike, parameters: ArrayLike | None = None) -> tuple[float, Array]:
-        """Batches of arguments -> (mean, its gradient as an array in the order of `self.parameters`).
+    def value_and_grad(self, *arrays: ArrayLike | Shards, parameters: ArrayLike | None = None) -> tuple[float, Array]:
+        """Batches of arguments, or their `data.shard` -> (mean, its gradient as an array in the order of
+        `self.parameters`).
 
         parameters: their numbers, in place of those that the Values hold.
         """
         _, found = self._mean(arrays, parameters)
         return float(found[0]), found[1:]
 
-    def _mean(self, arrays: Sequence[ArrayLike], parameters: ArrayLike | None) -> tuple[Trace, Array]:
+    def _mean(self, arrays: Sequence[ArrayLike | Shards], parameters: ArrayLike | None) -> tuple[Trace, Array]:
+        if len(arrays) == 1 and isinstance(arrays[0], Shards):
+            shards = arrays[0]
+            traced = self._trace(self._batch(shards.first()).shapes)
+            return traced, shards.sums(self, _numbers(traced, parameters)) / len(shards)
         batch = self._batch(arrays)
         if batch.n == 0:
             raise ValueError(f"the mean of {self.__name__} over an empty batch has no value: give it an example")
@@ -106,9 +112,7 @@ class Compiled:
             raise TypeError(f"a mean needs one result per example, {self.__name__} returns {len(traced.outputs)}")
         check_preconditions(traced, batch)
         program = self._program(traced, batch.shapes, "sum")
-        numbers = numbers_of(traced.captured) if parameters is None else np.ascontiguousarray(parameters, dtype=float)
-        if numbers.shape != (len(traced.captured),):
-            raise ValueError(f"parameters has shape {numbers.shape}, expected ({len(traced.captured)},)")
+        numbers = _numbers(traced, parameters)
         self._compare_sums(program, traced, batch)
         found = self._run(program, traced, batch, 1.0 / batch.n, numbers)
         if anomaly_active() and not np.isfinite(found).all():
@@ -248,6 +252,14 @@ def _not_here(*_: object) -> NoReturn:
         "grad cannot look into a compiled function; differentiate inside it, jit(lambda x: grad(f(x), ws)), or use "
         "backward(), which has the compiled gradient"
     )
+
+
+def _numbers(traced: Trace, parameters: ArrayLike | None) -> Array:
+    """The numbers of the captured Values, or these in their place."""
+    numbers = numbers_of(traced.captured) if parameters is None else np.ascontiguousarray(parameters, dtype=float)
+    if numbers.shape != (len(traced.captured),):
+        raise ValueError(f"parameters has shape {numbers.shape}, expected ({len(traced.captured)},)")
+    return numbers
 
 
 def _flatten_arguments(arguments: Sequence[object]) -> tuple[list[Value | float], tuple[Shape, ...]]:

@@ -155,8 +155,8 @@ def check_update(opt: Optimizer, before: Sequence[tuple[float, ...]], gradient: 
         ):
             raise ValueError(
                 f"{type(opt).__name__}.update does something else with placeholders than with numbers: parameter {i} "
-                f"becomes {expected[0]!r} in the engine, {after[i].tolist()[0]!r} in compiled code; check=False switches "
-                "this comparison off"
+                f"becomes {expected[0]!r} in the engine, {after[i].tolist()[0]!r} in compiled code; check=False "
+                "switches this comparison off"
             )
 
 

@@ -1,15 +1,16 @@
 """Pictures of computation graphs.
 
 A picture flows one way: its Values are ordered (`engine.topological_order`), located in the program (`parts.py`),
-folded (`fold.py`), sketched as boxes and arrows (`sketch.py`), named (`labels.py`), laid out (`layout.py`) and written:
-as SVG (`svg.py`), in Graphviz's language (`dot.py`), or step by step (`lesson.py`, `player.py`).
+read by structure (`terms.py`, `repeats.py`), folded (`fold.py`), sketched as boxes and arrows (`sketch.py`), named
+(`labels.py`), laid out (`layout.py`) and written: as SVG (`svg.py`), in Graphviz's language (`dot.py`), or
+step by step (`lesson.py`, `player.py`).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..engine import Value
+from ..engine import Value, topological_order
 
 if TYPE_CHECKING:
     from .dot import Drawing
@@ -30,9 +31,11 @@ def draw_dot(
 ) -> Drawing:
     """The graph that root was made from, as a graphviz.Digraph that shows itself in a notebook.
 
-    A record per Value: label, data, and its gradient ("-" where no backward pass has reached it); a round node per
-    operation. Graphs of more than about 50 Values are folded: a green box stands for all that a neuron, a layer or a
-    `with scope(...)` computed, a stack of boxes for what is computed alike many times, as for every example.
+    A record per Value: its name (see `parts.called`), data, and its gradient ("-" where no backward pass has reached
+    it); a round node per operation. What would take more than about 50 boxes is folded: a green box stands for all
+    that a neuron, a layer or a `with scope(...)` computed, or for a chain such as `sum(losses)`; a stack of boxes for
+    what is computed alike many times, as for every example. A cell unrolled in time is drawn once: dashed arrows
+    lead to its next step.
 
     Parameters
     ----------
@@ -43,16 +46,19 @@ def draw_dot(
     rankdir : str
         "LR" (left to right), "TB" (top to bottom), or "auto": left to right where that fits a page.
     fold : "auto", int or list of str
-        0, nothing; a depth, 1 to layers, 2 to neurons; or names such as ["layers.1"].
+        "auto", until about 50 boxes show the whole graph, whatever it is; 0, nothing; a depth, 1 to layers, 2 to
+        neurons; or names such as ["layers.1"].
     expand : bool
         Draw a `dot` as its products and sum.
     edges : bool
         Write on every edge its local derivative d result / d operand, or how many scalar edges it stands for.
     limit : int
-        The most boxes that are drawn.
+        The most boxes that are drawn, operations and plain numbers among them.
 
     Raises
     ------
+    TypeError
+        For what is no Value: a model is called first, draw_dot(model(x)).
     ValueError
         For more boxes than limit; for a name in fold that the graph does not have.
     ImportError
@@ -69,12 +75,13 @@ def draw_dot(
 
 
 def _picture(root: Value, rankdir: str, fold: Fold, expand: bool, edges: bool, limit: int) -> Picture:
-    from ..parts import names
-    from .fold import part_of, parts_to_draw
+    from ..parts import called
+    from .fold import parts_to_draw
     from .labels import cells
     from .layout import arranged
-    from .sketch import sketched
+    from .sketch import sketched, within
 
-    parts = parts_to_draw(root, fold, rankdir, limit, "draw_dot", "draw")
-    known = names(part_of(parts))
-    return arranged(sketched(parts, expand, edges).named({part.key: cells(part, known) for part in parts}), rankdir)
+    parts = parts_to_draw(root, fold, rankdir, "draw_dot", "draw")
+    known = called(topological_order(root), root)
+    sketch = within(sketched(parts, expand, edges), limit, "draw_dot")
+    return arranged(sketch.named({part.key: cells(part, known) for part in parts}), rankdir)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from ..notation import one_line
 from .picture import ARROW, BOXES, TEXTS, Box, Cell, Picture
 from .svg import image, svg
 
+_LEAST = 10  # px: of a text in a notebook
+_LONGEST = 16_000  # bytes of a string that Graphviz's scanner reads, with some to spare
 FileName = str | os.PathLike[str] | None
 
 
@@ -43,9 +46,12 @@ class Drawing(graphviz.Digraph):  # type: ignore[misc]
     def _ours(self, format: str) -> bool:
         """Does our own layout write this? RuntimeError where only `dot` could, and is not installed."""
         folded = any(box.kind == "part" for box in self.picture.boxes)
-        if format == "svg" and folded:
+        longest = max((len(line.encode()) for line in self.body), default=0)
+        if format == "svg" and (folded or longest > _LONGEST):
             return True
         if shutil.which("dot"):
+            if longest > _LONGEST:
+                raise ValueError(f"Graphviz reads labels of at most 16 kB, got {longest:,} bytes; use format='svg'")
             return False
         if format != "svg":
             raise RuntimeError(
@@ -55,7 +61,10 @@ class Drawing(graphviz.Digraph):  # type: ignore[misc]
         return True
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None, **_: object) -> dict[str, str]:
-        return {"text/html": image(self.svg(), "computation graph")}
+        document = self.svg()
+        width = float(re.search(r'<svg[^>]* width="([\d.]+)', document)[1])  # type: ignore[index]
+        font = 12 if self._ours("svg") else 11  # in the unit of the width
+        return {"text/html": image(document, "computation graph", width * _LEAST / font)}
 
     def pipe(self, format: str | None = None, *args: object, **options: object) -> bytes | str:
         """The picture's bytes (text where encoding= is given), as graphviz.Digraph.pipe."""
@@ -66,6 +75,8 @@ class Drawing(graphviz.Digraph):  # type: ignore[misc]
 
     def render(self, filename: FileName = None, directory: FileName = None, *args: object, **options: object) -> str:
         """Writes the picture to `filename` + "." + format and returns that path, as graphviz does."""
+        if str(filename or "").startswith("-"):
+            raise ValueError(f"render takes a file name and a format: render('graph', format='png'), got {filename!r}")
         wanted = str(options.get("format") or self.format)
         if not self._ours(wanted):
             return str(super().render(filename, *args, directory=directory, **options))
@@ -78,6 +89,7 @@ class Drawing(graphviz.Digraph):  # type: ignore[misc]
 def _attributes(box: Box) -> dict[str, str]:
     style, ink = BOXES[box.kind], TEXTS[box.cells[0].role]
     look = {"fillcolor": style.fill, "color": style.border, "fontcolor": ink}
+    look |= {"tooltip": box.cells[0].about} if box.cells[0].about else {}
     cells = [_cell(cell, ink) for cell in box.cells]
     if box.kind == "operation":
         return look | {"label": f"<{cells[0]}>", "shape": "ellipse", "margin": "0.06,0.03"}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
+from .. import ops
 from ..engine import UNREACHED, Value
 from ..notation import count_of, decimals, span
+from ..parts import Names
 from .fold import Part
 from .picture import Cell
 
@@ -17,14 +19,20 @@ def recorded(node: Value) -> float | None:
     return None if node.grad is UNREACHED else node.grad
 
 
-def cells(part: Part, names: Mapping[Value, str], grad: Gradient = recorded, computed: bool = True) -> tuple[Cell, ...]:
+def cells(part: Part, names: Names, grad: Gradient = recorded, computed: bool = True) -> tuple[Cell, ...]:
     """The cells of a part's box. computed=False: before its turn in the forward pass, without numbers."""
     if not part.single:
-        return _lines(part, grad, computed)
+        return _lines(part, names, grad, computed)
     (node,) = part.values
-    label = (Cell(names[node], "label"),) if node in names else ()
     data, gradient = numbers(node.data, grad(node))
-    return *label, data if computed else Cell("", "data"), gradient
+    return _name(node, names), data if computed else Cell("", "data"), gradient
+
+
+def _name(node: Value, names: Names) -> Cell:
+    """What a Value is called; faint where nobody named it, with the full path of a parameter behind a short one."""
+    if node not in names.path:
+        return Cell(names.text[node], "name")
+    return Cell(names.text[node], "label", about="" if node.label else names.path[node])
 
 
 def numbers(data: float, grad: float | None) -> tuple[Cell, Cell]:
@@ -35,7 +43,13 @@ def numbers(data: float, grad: float | None) -> tuple[Cell, Cell]:
 def title(part: Part) -> str:
     """What a part of many Values is called: by its module or scope, else by what it does."""
     node = part.values[0]
-    return part.name or (node.op.symbol if node.op else node.label or "inputs")
+    if part.chain and part.chain.op:
+        count = sum(isinstance(x, Value) or x != 0.0 for _, x in part.chain.operands)  # sum(xs) starts with 0
+        if count > 1:
+            return f"{'product' if part.chain.op is ops.mul else part.chain.op.symbol} of {count:,}"
+    if part.name or not node.op:
+        return part.name or (node.label if len(part.values) == 1 else "inputs")
+    return node._op if all(v._op == node._op for v in part.values) else node.op.symbol
 
 
 def size(part: Part) -> str:
@@ -49,7 +63,7 @@ def scalars(part: Part) -> str:
     return f"{part.copies:,} × {each}" if part.copies > 1 else each
 
 
-def _lines(part: Part, grad: Gradient, computed: bool) -> tuple[Cell, ...]:
+def _lines(part: Part, names: Names, grad: Gradient, computed: bool) -> tuple[Cell, ...]:
     """What a box of many says: name and activation, its numbers and gradients, and how many Values it is."""
     outputs = part.outputs or part.values[-1:]
     kind = getattr(part.module, "activation", "") if part.values[0].op else "parameters"
@@ -58,7 +72,10 @@ def _lines(part: Part, grad: Gradient, computed: bool) -> tuple[Cell, ...]:
     tail = (Cell(size(part), "size"),) if part.name else ()
     if len(outputs) == 1:
         number, gradient = numbers(outputs[0].data, grad(outputs[0]))
-        return head, number._replace(more=(gradient,)) if computed else Cell("", "data"), *tail
+        one = number._replace(more=(gradient,))
+        if not part.name and part.copies == 1:
+            one = _name(outputs[0], names)._replace(more=(number, gradient))
+        return head, one if computed else one._replace(text="", more=()), *tail
     reached = [g for g in map(grad, outputs) if g is not None]
     data = f"{len(outputs):,} × data {span(v.data for v in outputs)}"
     gradients = f"{len(outputs):,} × grad {span(reached) if reached else '-'}"

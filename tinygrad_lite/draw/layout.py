@@ -37,11 +37,13 @@ class Rectangle(NamedTuple):
 class Route(NamedTuple):
     """One arrow, from border to border through `points`; its text stands in the middle of `plate`.
 
-    scale: 1, or less where so many arrows arrive at its head that only small ones keep apart."""
+    scale: 1, or less where so many arrows arrive at its head that only small ones keep apart. back: does it lead
+    to an earlier rank?"""
 
     points: tuple[Point, ...]
     plate: Rectangle | None
     scale: float
+    back: bool = False
 
 
 class Layout(NamedTuple):
@@ -151,8 +153,8 @@ def _network(picture: Picture) -> tuple[list[_Node], list[list[_Node]]]:
     users: list[list[int]] = [[] for _ in index]
     for arrow in picture.arrows:
         tail, head = index.get(arrow.tail), index.get(arrow.head)
-        if tail is None or head is None or tail >= head:
-            raise ValueError(f"an arrow runs from a box to a later box of the picture, got {arrow!r}")
+        if tail is None or head is None or tail == head:
+            raise ValueError(f"an arrow runs from a box to another box of the picture, got {arrow!r}")
         operands[head].append(tail)
         users[tail].append(head)
 
@@ -394,7 +396,20 @@ def _ports(head: _Node) -> tuple[dict[_Node, float], float]:
 
 @lru_cache(maxsize=4)  # whoever chooses a direction by the size draws the same picture next
 def layout(picture: Picture) -> Layout:
-    """Places the picture, always alike; the time grows with the total length of the arrows in ranks."""
+    """Places the picture, always alike; the time grows with the total length of the arrows in ranks.
+
+    An arrow to an earlier box, as of a repetition, is placed the other way round and then turned.
+    """
+    index = {box.key: i for i, box in enumerate(picture.boxes)}
+    back = [index.get(arrow.tail, 0) > index.get(arrow.head, 0) for arrow in picture.arrows]
+    arrows = [a._replace(tail=a.head, head=a.tail) if b else a for a, b in zip(picture.arrows, back)]
+    placed = _placed(picture._replace(arrows=tuple(arrows)))
+    routes = [r._replace(points=r.points[::-1], back=True) if b else r for r, b in zip(placed.arrows, back)]
+    return placed._replace(arrows=tuple(routes))
+
+
+def _placed(picture: Picture) -> Layout:
+    """Places a picture whose arrows all run from a box to a later one."""
     nodes, chains = _network(picture)
     layers = _ordered(nodes)
     _place(layers)

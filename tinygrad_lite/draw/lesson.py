@@ -12,12 +12,12 @@ from ..engine import Value, topological_order
 from ..mistakes import has_changed
 from ..notation import count_of, decimals, digits, is_infix, printable, shortened, span
 from ..ops import Op
-from ..parts import names, numbered
+from ..parts import called
 from .fold import Part, part_of
 from .labels import cells, scalars, size, title
 from .layout import text_width
 from .picture import Cell, Phase, Picture
-from .sketch import sketched
+from .sketch import NEXT
 
 SHOWN = 8  # leaves in a caption, and operands of one operation that get a frame each
 FRAMES = 250  # a picture with more arrows than this gets one frame per operation, however few its operands
@@ -60,12 +60,11 @@ class Frame(NamedTuple):
 class Lesson:
     """Writes the frames, forward and backward. `grads` is what a learner has seen so far."""
 
-    def __init__(self, parts: Sequence[Part], root: Value) -> None:
-        self.parts, self.root = parts, root
+    def __init__(self, parts: Sequence[Part], sketch: Picture, root: Value) -> None:
+        self.parts, self.sketch, self.root = parts, sketch, root
         self.order = topological_order(root)
         self.part_of = part_of(parts)
-        self.names = self._names()
-        self.sketch = sketched(parts)
+        self.names = called(self.order, root)
         self.arrows: dict[tuple[str, str], list[int]] = {}  # tail, head -> numbers of the arrows
         for i, arrow in enumerate(self.sketch.arrows):
             self.arrows.setdefault((arrow.tail, arrow.head), []).append(i)
@@ -88,13 +87,6 @@ class Lesson:
                 pairs = zip(widest.get(key, shown), shown, strict=True)
                 widest[key] = tuple([max(pair, key=lambda cell: text_width(cell.line)) for pair in pairs])
         return self.sketch.named(widest)
-
-    def _names(self) -> dict[Value, str]:
-        """Names for formulas: what the Values are called, else v1, v2, ... and `out`."""
-        known = names(self.order)
-        if self.root not in known:
-            known[self.root] = "out" if "out" not in known.values() else "result"
-        return numbered([part.values[0] for part in self.parts if part.single], known)
 
     def _uses(self, node: Value) -> list[Sent]:
         """What node sends to its operands; nothing where no gradient reaches it."""
@@ -121,16 +113,17 @@ class Lesson:
     def _name(self, x: Value) -> str:
         """A Value drawn by itself by its name; in a folded part, as an output of the part."""
         part = self.part_of[x]
-        if part.single or x in self.names:
-            return _short(self.names[x])
+        alone = not part.name and part.copies == 1 and x is part.values[-1]
+        if alone or x is self.root or x in self.names.path:
+            return _short(self.names.text[x])
         return _short(title(part))
 
     def _slope(self, x: Value) -> str:
         return f"∂{self._name(self.root)}/∂{self._name(x)}"
 
     def _part_name(self, part: Part) -> str:
-        if part.single:
-            return self._name(part.values[0])
+        if not part.name and part.copies == 1:
+            return self._name(part.values[-1])
         return _short(title(part)) if part.name else f"{part.copies:,} × {_short(title(part))}"
 
     def _keys(self, part: Part) -> list[str]:
@@ -173,7 +166,8 @@ class Lesson:
 
     def _made_by(self, part: Part, into: Iterable[int]) -> list[str]:
         known = {other.key: self._part_name(other) for other in self.parts}
-        tails = dict.fromkeys(known.get(self.sketch.arrows[i].tail, "numbers") for i in into)
+        keys = dict.fromkeys(self.sketch.arrows[i].tail for i in into)
+        tails = dict.fromkeys(known.get(key, NEXT if key.endswith(".next") else "numbers") for key in keys)
         given = f" from {_joined([*tails], ', ', 4)}" if tails else ""
         outputs = part.outputs or part.values[-1:]
         made = "output" if len(outputs) == 1 else count_of(len(outputs), "output")

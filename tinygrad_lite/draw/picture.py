@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Literal, NamedTuple, get_args
 
 Kind = Literal["value", "parameter", "constant", "operation", "part"]
-Role = Literal["label", "data", "grad", "symbol", "constant", "title", "size", "derivative"]
+Role = Literal["label", "name", "data", "grad", "symbol", "constant", "title", "size", "derivative"]
 Phase = Literal["forward", "backward"]
 
 
@@ -30,7 +30,11 @@ BOXES: dict[Kind, Style] = {
     "part": Style("#e3f3ec", "#00795a"),
 }
 INK = "#1b2733"
-TEXTS: dict[Role, str] = dict.fromkeys(get_args(Role), INK) | {"constant": "#5c5c5c", "derivative": "#3a4652"}
+TEXTS: dict[Role, str] = dict.fromkeys(get_args(Role), INK) | {
+    "constant": "#5c5c5c",
+    "derivative": "#3a4652",
+    "name": "#6b7580",  # faint: nobody gave it
+}
 ARROW = "#7b8894"
 PLATE = Style("#ffffff", "#c3cad1")  # under the text of an arrow
 PHASES: dict[Phase, str] = {"forward": "#0072b2", "backward": "#d55e00"}
@@ -38,12 +42,14 @@ HEADINGS: dict[Phase, str] = {"forward": "#005a8c", "backward": "#a84a00"}  # da
 
 
 class Cell(NamedTuple):
-    """A text, and what it says. label: the name of a Value; data, grad: its numbers. title, size: what a part is
-    called, and how many Values it stands for. derivative: the text of an arrow. more: what stands on the same line."""
+    """A text, and what it says. label: the name of a Value; name: one that nobody gave it; data, grad: its numbers.
+    title, size: what a part is called, and how many Values it stands for. derivative: the text of an arrow. more:
+    what stands on the same line. about: what a pointer on it shows."""
 
     text: str
     role: Role
     more: tuple[Cell, ...] = ()
+    about: str = ""
 
     @property
     def line(self) -> str:

@@ -21,6 +21,7 @@ from .fold import Fold, parts_to_draw
 from .layout import arranged, layout, text_width
 from .lesson import Frame, Lesson
 from .picture import ARROW, HEADINGS, INK, PHASES, PLATE, Cell, Picture
+from .sketch import sketched, within
 from .svg import document, drawn, image, outline_of, write
 
 SECONDS = 1.5  # a frame of the animated picture is shown
@@ -96,7 +97,8 @@ def player(root: Value, fold: Fold = "auto", rankdir: str = "auto", limit: int =
     forward | v1 = x * y = 2.0000 × -3.0000 = -6.0000 | local derivatives: ∂v1/∂x = -3.0000, ∂v1/∂y = 2.0000
     backward: from v1 to y | upstream ∂f/∂v1 × local ∂v1/∂y = 1.0000 × 2.0000 = 2.0000 | ∂f/∂y = 2.0000
     """
-    lesson = Lesson(parts_to_draw(root, fold, rankdir, limit, "player", "play"), root)
+    parts = parts_to_draw(root, fold, rankdir, "player", "play")
+    lesson = Lesson(parts, within(sketched(parts), limit, "player"), root)
     return Player(arranged(lesson.picture(), rankdir), lesson.frames)
 
 

@@ -11,6 +11,8 @@ from .fold import Part, part_of
 from .labels import numbers, recorded
 from .picture import Arrow, Box, Cell, Picture, Role
 
+NEXT = "next step"  # of a repetition: on the arrows that lead back to its beginning
+
 
 def sketched(parts: Sequence[Part], expand: bool = False, edges: bool = True) -> Picture:
     """The parts as boxes and arrows, from left to right, with empty boxes for what is still to be named.
@@ -31,11 +33,23 @@ def sketched(parts: Sequence[Part], expand: bool = False, edges: bool = True) ->
     return Picture(tuple(sketch.boxes), tuple(sketch.arrows))
 
 
+def within(picture: Picture, limit: int, asked: str) -> Picture:
+    """The picture, if it has no more than `limit` boxes, else ValueError. asked: for the message."""
+    if (count := len(picture.boxes)) > limit:
+        raise ValueError(
+            f"this picture has {count:,} boxes and stays readable to about 50: draw a part of the graph (one neuron, "
+            f'one example), leave the folding to fold="auto", which ends in about 50, or lift the limit with '
+            f"{asked}(..., limit={count})"
+        )
+    return picture
+
+
 class _Sketch:
     """Collects boxes and arrows."""
 
     def __init__(self, parts: Sequence[Part], edges: bool) -> None:
         self.part_of, self.edges = part_of(parts), edges
+        self.place = {part.key: i for i, part in enumerate(parts)}
         self.boxes: list[Box] = []
         self.arrows: list[Arrow] = []
         self.inputs: dict[
@@ -107,6 +121,13 @@ class _Sketch:
         self.numbers_into(part)
         self.arrows_to(part.key, part.values)
         self.boxes.append(Box(part.key, (), "part", part.copies))
+        each = len(part.values) // part.copies
+        copy = {v: i // each for i, v in enumerate(part.values)}
+        between = [x for v in part.values for x in v.args if x in copy and copy[x] != copy[v]]
+        if between:
+            self.small_box(f"{part.key}.next", NEXT, "constant")
+            self.arrows.append(Arrow(part.key, f"{part.key}.next", self.times(len(between))))
+            self.arrows.append(Arrow(f"{part.key}.next", part.key))
 
     def numbers_into(self, part: Part) -> None:
         """The plain numbers in the part's rows of operands, such as an example's: one box for all that read
@@ -141,6 +162,8 @@ class _Sketch:
                     edges.setdefault((tail.key, i if alone and tail.single else -1), []).append((node, i))
         for (tail_key, _), scalar in edges.items():
             text = self.derivative(*scalar[0]) if len(scalar) == 1 and alone else self.times(len(scalar))
+            if self.edges and self.place[tail_key] > self.place[here.key]:
+                text = f"{NEXT} {text}".rstrip()
             self.arrows.append(Arrow(tail_key, key, text))
 
     def times(self, count: int) -> str:

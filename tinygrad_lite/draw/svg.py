@@ -38,11 +38,12 @@ def document(root: Element) -> str:
     return xml_legal(ElementTree.tostring(root, encoding="unicode").replace(" />", "/>")) + "\n"
 
 
-def image(document: str, alt: str) -> str:
-    """An HTML image of an SVG document. JupyterLab strips inline <svg> from a notebook it does not trust, but shows
-    an <img>."""
+def image(document: str, alt: str, least: float = 0.0) -> str:
+    """An HTML image of an SVG document, as wide as the page at most, but `least` px at least: then one scrolls.
+    JupyterLab strips inline <svg> from a notebook it does not trust, but shows an <img>."""
     data = base64.b64encode(document.encode()).decode()
-    return f'<img style="max-width:100%" alt="{alt}" src="data:image/svg+xml;base64,{data}">'
+    style = "max-width:100%" + (f";min-width:{least:.0f}px" if least else "")
+    return f'<img style="{style}" alt="{alt}" src="data:image/svg+xml;base64,{data}">'
 
 
 def px(*lengths: float) -> str:
@@ -71,6 +72,8 @@ def write(element: Element, cell: Cell) -> Element:
         element.text = one_line(cell.text)
         for other in cell.more:
             SubElement(element, "tspan", {"fill": TEXTS[other.role]}).text = f" · {one_line(other.text)}"
+    if cell.about:
+        SubElement(element, "title").text = one_line(cell.about)
     return element
 
 
@@ -123,15 +126,18 @@ def _record(box: Box, place: Rectangle, style: Style) -> list[Element]:
 def _arrow(arrow: Arrow, route: Route, rankdir: str) -> Element:
     """Bezier curves that are level at the points of the route, a polygon as arrowhead, and the text."""
     *points, (along, across) = [turned(*point, rankdir) for point in route.points]
-    back, side = along - HEAD * route.scale, 3.5 * route.scale
+    onward = -1.0 if route.back else 1.0
+    back, side = along - onward * HEAD * route.scale, 3.5 * route.scale
     path = "M" + px(*route.points[0])
     for (a0, c0), (a1, c1) in pairwise([*points, (back, across)]):
-        bend = min((a1 - a0) / 2, 22.0)  # steep lines are straight between their ends and so keep apart
+        bend = onward * min(abs(a1 - a0) / 2, 22.0)  # steep lines are straight between their ends and so keep apart
         curve = [(a0 + bend, c0), (a1 - bend, c1), (a1, c1)] if c0 != c1 else [(a1, c1)]
         path += "LC"[c0 != c1] + " ".join(px(*turned(a, c, rankdir)) for a, c in curve)
     corners = [(along, across), (back, across - side), (back, across + side)]
     points_of_head = " ".join(px(*turned(a, c, rankdir)) for a, c in corners)
     line = Element("path", {"d": path, "fill": "none", "stroke": ARROW, "stroke-width": px(0.4 + route.scale)})
+    if route.back:
+        line.set("stroke-dasharray", "5 3")
     head = Element("polygon", {"points": points_of_head, "fill": ARROW})
     label = []
     if route.plate:

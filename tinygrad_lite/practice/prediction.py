@@ -15,7 +15,7 @@ from ..engine import Value, topological_order
 from ..ieee import same
 from ..notation import Written, code, filled, glued, number, partial, word, written
 from ..op import Op
-from ..parts import distinct, names
+from ..parts import called, distinct
 from .words import Report, listed, short
 
 
@@ -36,7 +36,7 @@ def predict(root: object, answers: Mapping[Any, object] | None = None, /, **by_l
     >>> x = Value(3.0, "x")
     >>> y = x**2 * x
     >>> predict(y, x=9)
-    x = 9  not right yet: the share through x**2 is missing. The shares of all uses add up (+=, not =).
+    x = 9  not right yet: the share through v1 = x**2 is missing. The shares of all uses add up (+=, not =).
     >>> predict(y, x=27)
     x = 27  right.
     """
@@ -118,8 +118,9 @@ class _Sheet:
     def __init__(self, root: Value) -> None:
         self.root, self.order = root, topological_order(root)
         self.place = {node: i for i, node in enumerate(self.order)}
-        self.labels = names(self.order)
-        self.called = {node: short(label) for node, label in distinct(self.labels).items()}
+        self.names, self.labels = called(self.order, root)
+        given = distinct({node: self.names[node] for node in self.labels})
+        self.called = {node: short(name) for node, name in given.items()}
         self.gradient = gradients(self.order)
         self.given: dict[Value, float] = {}
 
@@ -144,7 +145,7 @@ class _Sheet:
     # --- names
 
     def name(self, v: Value) -> str:
-        """Its label, or `root`, or how it was made: `a * b`."""
+        """Its label, or `out` for the root, or how it was made: `a * b`."""
         return self._written(v).text
 
     def term(self, x: Value | float, depth: int = 3) -> Written:
@@ -163,14 +164,14 @@ class _Sheet:
         return found if len(found.text) <= 40 else self.made(node, depth - 1)
 
     def equation(self, user: Value) -> str:
-        """`c = a * b`; only `a * b` where c has no name."""
-        return glued(f"{self.called[user]} = {self.made(user).text}" if user in self.called else self.made(user).text)
+        """`c = a * b`, `v7 = a * b`"""
+        return glued(f"{self.called.get(user, self.names[user])} = {self.made(user).text}")
 
     def slope(self, above: Value, below: Value) -> str:
         return glued(partial(self._written(above), self._written(below)).text)
 
     def _written(self, v: Value) -> Written:
-        return word("root") if v is self.root and v not in self.called else self.term(v)
+        return word(self.names[v]) if v is self.root and v not in self.called else self.term(v)
 
     def find(self, key: object) -> Value:
         """The Value of this graph that the reader means by a Value or a label."""
@@ -178,7 +179,8 @@ class _Sheet:
             if key not in self.place:
                 raise ValueError(f"{key!r} is not in this graph: {self.name(self.root)} was not made from it")
             return key
-        found = [v for v, label in self.labels.items() if key in (label, self.called[v])]
+        found = [v for v, label in self.labels.items() if key in (label, self.called[v], self.names[v])]
+        found = found or [v for v, name in self.names.items() if key == name]
         if not found:  # Python rewrites keywords in this form: the micro sign arrives as a Greek letter
             found = [v for v, label in self.labels.items() if unicodedata.normalize("NFKC", label) == key]
         if len(found) == 1:
@@ -189,7 +191,7 @@ class _Sheet:
         raise ValueError(f"no Value in this graph is labelled {key!r}; there is {known}")
 
     def to_fill_in(self) -> str:
-        labels, root = list(self.called.values())[::-1], self.name(self.root)
+        labels, root = list(self.called.values())[::-1], self.called.get(self.root, "root")
         if not labels:
             return "Not answered yet. Nothing here has a label: write predict(root, {a: ..., b: ...}) with your Values."
         if all(map(str.isidentifier, labels)):
