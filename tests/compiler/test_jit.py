@@ -5,6 +5,7 @@ import math
 import random
 import subprocess
 import sys
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 
@@ -479,6 +480,32 @@ def test_nothing_is_told_before_the_first_call():
             getattr(f, name)
     with pytest.raises(RuntimeError, match="has not been recorded yet: call it once"):
         _ = f.parameters
+
+
+def test_strict_values_are_the_engines_to_the_last_bit():
+    model = nn.MLP(2, [7, 6, 1], activation="relu", seed=3)  # sums and products alone, so that only their order counts
+    x, y = examples(50)
+    f = jit(lambda x, y: [(model(x) - y) ** 2, ops.total([*x, 1e16, y, -1e16]), ops.mean(x)], strict=True)
+    expected = [
+        [(model(a) - b).data ** 2, ops.total([*a, 1e16, b, -1e16]), ops.mean(a)] for a, b in zip(x.tolist(), y.tolist())
+    ]
+    assert f.batch(x, y).tolist() == expected
+
+
+@pytest.mark.parametrize("backend", ["numpy"], indirect=True)
+def test_a_million_examples_take_the_memory_of_a_block():
+    model = nn.MLP(2, [16, 16, 1], seed=0)
+    f = jit(lambda x, y: nn.hinge(model(x), y))
+    x, y = np.tile(np.array(X), (100_000, 1)), np.tile(np.array(Y), 100_000)
+    value, gradient = f.value_and_grad(X, Y)
+    tracemalloc.start()
+    try:
+        found, whole = f.value_and_grad(x, y)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found == pytest.approx(value, rel=1e-12) and whole == pytest.approx(gradient, rel=1e-9, abs=1e-12)
+    assert peak < 6 * 8 * x.size + 4 * f.stats.bytes  # the examples read, as rows; each would need 170 numbers
 
 
 @pytest.mark.parametrize("backend", ["native"], indirect=True)
