@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import NoReturn, TypeAlias
+from typing import NoReturn, TypeAlias, cast
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from .. import ops
-from ..data import shuffled
+from ..data import GAMMA, order_state, splitmix64
 from .computation import Computation, Update, needed_terms
 from .elementwise import ELEMENTWISE
 from .loop import AT, EPOCHS, FACTOR, LOSS, MOVE, NO_LOSS, NO_STEP, RUNNING, SEEN, SHUFFLED, STEPS, STILL, Loop
@@ -328,8 +328,8 @@ class _Steps:
         value = 0.0
         for rate in loop.rates.tolist():
             if loop.batch < n and not progress[SHUFFLED]:
-                order, state = shuffled(n, int(loop.random[0]))
-                loop.order[:], loop.random[0] = order, state
+                state = int(loop.random[0])
+                loop.order[:], loop.random[0] = _shuffled(n, state), order_state(state, n, 1)
                 progress[SHUFFLED] = 1.0
             at = int(progress[AT])
             chosen = loop.order[at : at + loop.batch]
@@ -382,6 +382,16 @@ class _Steps:
             self.loop.losses[int(progress[EPOCHS])] = progress[LOSS]
             progress[EPOCHS] += 1.0
             progress[[AT, LOSS, SEEN, SHUFFLED]] = 0.0
+
+
+def _shuffled(n: int, state: int) -> list[int]:
+    """data.shuffled, whose random bits are computed together: `splitmix64` takes an array of states too."""
+    states = np.arange(n - 1, dtype=np.uint64) * np.uint64(GAMMA) + np.uint64(state)
+    bits = cast(Array, splitmix64(cast(int, states))[1])
+    order = list(range(n))
+    for i, j in zip(range(n - 1, 0, -1), (bits % np.arange(n, 1, -1, dtype=np.uint64)).tolist()):
+        order[i], order[j] = order[j], order[i]
+    return order
 
 
 def _factor(gradients: Array, longest: float) -> float:
