@@ -482,6 +482,45 @@ def test_nothing_is_told_before_the_first_call():
         _ = f.parameters
 
 
+PRODUCTS = {
+    "rows by weights": lambda a, b, w: [[ops.dot(x, v) for v in w] for x in a],
+    "weights by rows": lambda a, b, w: [[ops.dot(v, x) for x in a] for v in w],
+    "rows by rows": lambda a, b, w: [[ops.dot(x, y) for y in b] for x in a],
+    "row by row": lambda a, b, w: [ops.dot(x, y) for x, y in zip(a, b)],
+    "row by weights": lambda a, b, w: [ops.dot(x, v) for x, v in zip(a, w)],
+    "backwards": lambda a, b, w: [[ops.dot(x[::-1], v) for v in w] for x in a],
+    "both backwards": lambda a, b, w: [[ops.dot(x[::-1], v[::-1]) for v in w] for x in a],
+    "every second": lambda a, b, w: [[ops.dot(x[::2], v[::2]) for v in w] for x in a],
+    "in a mixed order": lambda a, b, w: [[ops.dot([x[i] for i in (2, 0, 4, 1)], v[:4]) for v in w] for x in a],
+    "one's own among the weights": lambda a, b, w: [ops.dot([*v[:2], x[0], *v[3:]], x) for x, v in zip(a, w)],
+    "of weights": lambda a, b, w: [[ops.dot(u, v) * x[0] for v in w] for u, x in zip(w, a)],
+    "of weights, and more": lambda a, b, w: [ops.dot([*v, x[0]], [*w[0], x[1]]) for x, v in zip(a, w)],
+    "sums": lambda a, b, w: [ops.total([*x, *v]) for x, v in zip(a, w)],
+    "means": lambda a, b, w: [ops.mean([*v, *x]) for x, v in zip(a, w)],
+}
+
+
+@pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS)
+@pytest.mark.parametrize("strict", [False, True], ids=["default", "strict"])
+def test_rows_of_any_pattern_are_multiplied(product, strict):
+    r = np.random.default_rng(0)
+    w = [[Value(x) for x in row] for row in r.normal(size=(4, 5))]
+    parameters = [x for row in w for x in row]
+    A, B = r.normal(size=(2, 7, 4, 5))
+
+    def f(a, b):
+        found = product(a, b, w)
+        return found if isinstance(found[0], Value) else [x for row in found for x in row]
+
+    expected = [f([[Value(x) for x in row] for row in a], b.tolist()) for a, b in zip(A, B)]
+    found = jit(f, strict=strict).batch(A.tolist(), B.tolist())
+    np.testing.assert_allclose(found, [[x.data for x in row] for row in expected], rtol=1e-12, atol=1e-13)
+    mean = jit(lambda a, b: ops.mean([x * x for x in f(a, b)]), strict=strict).mean(A.tolist(), B.tolist())
+    eager = ops.mean([ops.mean([x * x for x in row]) for row in expected])
+    assert mean.data == pytest.approx(eager.data, rel=1e-12)
+    assert gradient_of(mean, parameters) == pytest.approx(gradient_of(eager, parameters), rel=1e-11, abs=1e-13)
+
+
 def test_strict_values_are_the_engines_to_the_last_bit():
     model = nn.MLP(2, [7, 6, 1], activation="relu", seed=3)  # sums and products alone, so that only their order counts
     x, y = examples(50)
