@@ -145,6 +145,11 @@ def test_penalties_count_once_a_batch(penalty):
     both_agree(penalty=penalty, batch_size=8, epochs=20)
 
 
+@pytest.mark.parametrize("longest", [0.0, 0.05, 100.0])
+def test_gradients_are_clipped_as_in_eager(longest):
+    both_agree(clip_grad_norm=longest, batch_size=8, epochs=10, make_optimizer=OPTIMIZERS["momentum"])
+
+
 @pytest.mark.parametrize("batch_size", [None, 7])
 def test_tol_stops_at_the_step_that_moves_least(batch_size):
     (history,) = both_agree(
