@@ -462,6 +462,7 @@ def test_a_snapshot_knows_what_has_changed():
         ((np.zeros(2),), lambda X: X[0].__setitem__(1, 3.0)),
         (deque([1.0]), lambda X: X.append(2.0)),
         (np.array([1.0, np.nan]), lambda X: X.__setitem__(1, 3.0)),
+        ([[1.0], [2.0]], lambda X: X.__setitem__(1, 3.0)),
         (pd.DataFrame({"a": [1, 2]}), lambda X: X.iloc.__setitem__((0, 0), 7)),
     ):
         kept = examples.snapshot(X)

@@ -9,7 +9,7 @@
 """
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from . import data, derivatives, engine, mistakes, nn, ops, optim
 from .check import check_op, gradcheck
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .explanation import explain
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """`explain` and `player` are loaded at their first use, which keeps the import quick."""
     if name not in ("explain", "player"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,7 +6,7 @@ import argparse
 import importlib.util
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
@@ -15,7 +15,7 @@ from . import __version__, data, nn, optim, plot
 from .compiler import jit
 from .engine import no_grad
 from .io import save
-from .train import History, fit
+from .train import History, Loss, fit
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -171,10 +171,10 @@ def _moons(options: argparse.Namespace, out: Path) -> None:
 
 def _train(
     model: nn.MLP,
-    loss: Callable[..., Any],
+    loss: Loss,
     opt: optim.Optimizer,
-    X: Sequence[Any],
-    y: Sequence[Any],
+    X: Sequence[list[float]],
+    y: Sequence[float],
     epochs: int,
     options: argparse.Namespace,
     **how: Any,
@@ -210,7 +210,7 @@ def _cluster(workers: int | None) -> Iterator[Client | None]:
         yield client
 
 
-def _scores(model: nn.MLP, X: Sequence[Any]) -> list[Any]:
+def _scores(model: nn.MLP, X: Sequence[list[float]]) -> list[Any]:
     """What the model says of every point: compiled where that is possible, else scalar by scalar."""
     if importlib.util.find_spec("numpy"):
         return list(jit(model).batch(X).tolist())

@@ -10,7 +10,9 @@ from collections import UserDict, UserList, deque
 from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Sequence, ValuesView
 from contextlib import suppress
 from functools import lru_cache
-from typing import Any
+from typing import TypeGuard, TypeVar
+
+T = TypeVar("T")
 
 CODE = frozenset({types.FunctionType, classmethod, property, staticmethod})
 # Numbers, texts and code hold no parameters, and a weak reference does not hold what it refers to.
@@ -33,39 +35,42 @@ def _root(kind: type) -> str:
     return str(getattr(kind, "__module__", "")).partition(".")[0]
 
 
-def entries(part: Any) -> Sequence[Any] | None:
+def is_a(part: object, *kinds: type[T]) -> TypeGuard[T]:
+    """isinstance by the class alone: the `__class__` of a proxy may be anything, and run code."""
+    return issubclass(type(part), kinds)
+
+
+def entries(part: object) -> Sequence[object] | None:
     """The entries of a list, or of what is like one and has an order; None of everything else.
 
     >>> entries(deque([1, 2])), entries({"a": 3}.values()), entries("text")
     (deque([1, 2]), [3], None)
     """
-    kind: Any = type(part)
-    if issubclass(kind, (list, tuple, deque)):
-        return part  # type: ignore[no-any-return]
-    if issubclass(kind, UserList):
-        return part.data  # type: ignore[no-any-return]
-    if issubclass(kind, (KeysView, ValuesView, ItemsView)):
+    if is_a(part, list, tuple, deque):
+        return part
+    if is_a(part, UserList):
+        return part.data
+    if is_a(part, KeysView) or is_a(part, ValuesView) or is_a(part, ItemsView):
         return list(part)
     numpy = sys.modules.get("numpy")
-    if not numpy or not issubclass(kind, (numpy.ndarray, numpy.void)) or not part.dtype.hasobject:
+    if not numpy or not is_a(part, numpy.ndarray, numpy.void) or not part.dtype.hasobject:
         return None
     return list(part) if getattr(part, "ndim", 0) else [part.item()]
 
 
-def items(part: Any) -> Iterable[tuple[Any, Any]]:
+def items(part: object) -> Iterable[tuple[object, object]]:
     """(key, value) of a dict, or of what is like one; nothing of everything else."""
-    kind: Any = type(part)
-    if issubclass(kind, (dict, types.MappingProxyType)):
-        return part.items()  # type: ignore[no-any-return]
-    return part.data.items() if issubclass(kind, UserDict) else ()
+    if is_a(part, dict, types.MappingProxyType):
+        return part.items()
+    return part.data.items() if is_a(part, UserDict) else ()
 
 
-def attributes(part: Any) -> list[tuple[str, Any]]:
+def attributes(part: object) -> list[tuple[str, object]]:
     """(name, value) of each attribute that the object itself has, also in `__slots__`; not of its class."""
-    kind: Any = type(part)
-    if kind is types.MethodType or kind is types.BuiltinMethodType:
+    if type(part) is types.MethodType or type(part) is types.BuiltinMethodType:
         return [("__self__", part.__self__)]
-    found = list(getattr(part, "__dict__", {}).items())
+    kind: type = type(part)
+    found: list[tuple[str, object]] = list(getattr(part, "__dict__", {}).items())
     if issubclass(kind, (UserDict, UserList)):
         found = [(name, value) for name, value in found if name != "data"]
     for name, slot in _slots(kind):
@@ -81,7 +86,7 @@ def _slots(kind: type) -> tuple[tuple[str, types.MemberDescriptorType], ...]:
     return tuple([(name, x) for base in bases for name, x in base.items() if isinstance(x, types.MemberDescriptorType)])
 
 
-def class_attributes(part: Any, without: Iterable[str]) -> Iterator[tuple[str, Any]]:
+def class_attributes(part: object, without: Iterable[str]) -> Iterator[tuple[str, object]]:
     """(name, value) of those attributes of an object's class that may hold something and are not hidden by these."""
     seen = set(without)
     for base in type(part).__mro__:
@@ -94,7 +99,7 @@ def class_attributes(part: Any, without: Iterable[str]) -> Iterator[tuple[str, A
                 yield name, value
 
 
-def unnamed(part: Any) -> list[Any]:
+def unnamed(part: object) -> list[object]:
     """What an object holds otherwise: the keys of a dict, what an iterator or a queue written in C goes through."""
     named = [part, type(part), getattr(part, "__dict__", None), *(entries(part) or ())]
     named += [value for _, value in (*items(part), *attributes(part))]
@@ -103,8 +108,9 @@ def unnamed(part: Any) -> list[Any]:
 
 
 def reached(
-    start: Iterable[Any], skip: Callable[[type], bool], leads_to: Callable[[Any], Iterable[Any]], most: int = 100_000
-) -> Iterator[Any]:
+    start: Iterable[object], skip: Callable[[type], bool], leads_to: Callable[[object], Iterable[object]],
+    most: int = 100_000,
+) -> Iterator[object]:  # fmt: skip
     """Every object that can be reached from these, each once, the nearest first; not through modules of Python's,
     classes and weak references.
 
@@ -114,11 +120,11 @@ def reached(
     leads_to : from an object to others, like `leading_to`.
     most : how many objects are looked at, where something leads to half of the interpreter.
     """
-    seen: dict[int, Any] = {}
+    seen: dict[int, object] = {}
     queue = deque(start)
     while queue and len(seen) < most:
         part = queue.popleft()
-        kind: Any = type(part)
+        kind = type(part)
         if id(part) in seen or issubclass(kind, type) or (kind in ATOMS and kind not in CODE) or skip(kind):
             continue
         seen[id(part)] = part
@@ -126,7 +132,7 @@ def reached(
         queue.extend(leads_to(part))
 
 
-def leading_to(part: Any) -> Iterable[Any]:
+def leading_to(part: object) -> Iterable[object]:
     """What an object holds; of a function what it closes over, its defaults, and the globals that its code names."""
     if type(part) is not types.FunctionType:
         return gc.get_referents(part) or entries(part) or ()  # the collector does not look into arrays

@@ -10,7 +10,7 @@ import threading
 import types
 import weakref
 from collections.abc import Callable, Container, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from . import contents
 from .contents import ATOMS
@@ -19,6 +19,7 @@ from .mistakes import in_package
 if TYPE_CHECKING:
     from .engine import Value
 
+State: TypeAlias = tuple[dict[str, object] | None, dict[str, object]]  # the attributes, and those in slots
 _PICKLERS = {"cloudpickle", "copyreg", "dill", "joblib", "multiprocessing", "pickle"}
 
 
@@ -39,7 +40,7 @@ def deep(node: Value, memo: dict[int, Any]) -> Value:
         twin = memo[id(x)]
         for name, held in _held(x).items():
             if name == "args":  # they have their twins by now
-                held = tuple([memo.get(id(operand), operand) for operand in held])
+                held = tuple([memo.get(id(operand), operand) for operand in x.args])
             elif type(held) not in ATOMS and name not in _CONSTANT:
                 held = copy.deepcopy(held, memo)
             setattr(twin, name, held)
@@ -50,13 +51,12 @@ def deep(node: Value, memo: dict[int, Any]) -> Value:
 _CONSTANT = {"op", "local_grads"}  # beside numbers and texts
 
 
-def _held(node: Value) -> dict[str, Any]:
+def _held(node: Value) -> dict[str, object]:
     """The attributes of a Value, by name; those that are not set left out."""
     try:
-        state: Any = object.__getstate__(node)
+        own, slots = cast(State, object.__getstate__(node))
     except TypeError:  # a placeholder of the compiler, which refuses to be asked for its data
         return dict(contents.attributes(node))
-    own, slots = state
     return {**slots, **(own or {})}
 
 
@@ -122,7 +122,7 @@ class _Order(list[Any]):
         super().__init__(nodes)
         self.run = run
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return list, (), None, iter(self)
 
 
@@ -133,7 +133,7 @@ class _Here(threading.local):
 _here = _Here()
 
 
-def reduced(node: Value, unreached: float) -> tuple[Any, ...]:
+def reduced(node: Value, unreached: float) -> tuple[object, ...]:
     """What a pickler is to write for a Value: before it, one by one, all that it is made from and that is not written
     yet, so that each finds its operands written and the pickler need not recurse.
 
@@ -154,7 +154,7 @@ def reduced(node: Value, unreached: float) -> tuple[Any, ...]:
     return copyreg.__newobj__, (type(node),), (order, held), None, None, restore  # type: ignore[attr-defined]
 
 
-def restore(node: Value, state: tuple[Any, dict[str, Any]]) -> None:
+def restore(node: Value, state: tuple[object, dict[str, object]]) -> None:
     """Gives a new Value what `reduced` wrote of it."""
     node.zero_grad()  # unreached
     for name, held in state[1].items():

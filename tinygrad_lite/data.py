@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 from . import examples, expect
+from .examples import Examples
 from .shards import shard as shard  # importable from here
 
 Points = list[list[float]]
 GAMMA = 0x9E3779B97F4A7C15  # by which the state of splitmix64 grows with each draw
-Rows: TypeAlias = Any  # of an array an array of float64, else a list
+S = TypeVar("S")
+T = TypeVar("T")
 
 
 def moons(n: int = 100, noise: float = 0.1, seed: int = 0) -> tuple[Points, list[float]]:
@@ -98,7 +100,9 @@ def iris() -> tuple[Points, list[int]]:
     return _bundled("load_iris")
 
 
-def split(X: Any, y: Any, test: float = 0.2, seed: int = 0) -> tuple[Rows, Rows, Rows, Rows]:
+def split(
+    X: Examples[S], y: Examples[T], test: float = 0.2, seed: int = 0
+) -> tuple[Sequence[S], Sequence[T], Sequence[S], Sequence[T]]:
     """X_train, y_train, X_test, y_test after shuffling.
 
     Parameters
@@ -117,7 +121,9 @@ def split(X: Any, y: Any, test: float = 0.2, seed: int = 0) -> tuple[Rows, Rows,
     return examples.taken(X, train), examples.taken(y, train), examples.taken(X, out), examples.taken(y, out)
 
 
-def batches(X: Any, y: Any, size: int, seed: int = 0, replace: bool = False) -> Iterator[tuple[Rows, Rows]]:
+def batches(
+    X: Examples[S], y: Examples[T], size: int, seed: int = 0, replace: bool = False
+) -> Iterator[tuple[Sequence[S], Sequence[T]]]:
     """One epoch of mini-batches (X, y), shuffled.
 
     Parameters

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TypeAlias
 
 from . import ops
 from .engine import Number, Value, topological_order
+
+Sent: TypeAlias = tuple[Number, Number, Number]  # what a user sends: upstream, local derivative, condition
 
 # In `local_grads` of a placeholder: whether this operand is selected depends on the example.
 SELECTED_LATER = float("nan")
@@ -102,13 +104,13 @@ def adjoints(out: Value, wrt: Sequence[Value], masked: bool = True) -> list[Valu
     for node in order:
         if not needed.isdisjoint(node.args):
             needed.add(node)
-    adjoint: dict[Value, Any] = {out: 1.0}
+    adjoint: dict[Value, Number] = {out: 1.0}
     # Where a selection differs from example to example (relu, where, max while recording), a gradient of 0 that was
     # not sent and one of 0 that was sent must be told apart: the second, times an infinite local derivative further
     # down, is nan, the first is nothing. So beside its adjoint every node carries the condition under which any
     # gradient reaches it; it is True, and vanishes, wherever nothing was selected on the way.
-    reach: dict[Value, Any] = {out: True}
-    sent: dict[Value, list[tuple[Any, Any, Any]]] = {}  # what users sent: upstream, local, condition
+    reach: dict[Value, Number] = {out: True}
+    sent: dict[Value, list[Sent]] = {}
     for node in reversed(order):
         if node in sent:
             adjoint[node], reach[node] = _gather(sent.pop(node))
@@ -127,7 +129,7 @@ def adjoints(out: Value, wrt: Sequence[Value], masked: bool = True) -> list[Valu
     return [g if isinstance(g, Value) else Value(g) for g in found]
 
 
-def _gather(sent: list[tuple[Any, Any, Any]]) -> tuple[Any, Any]:
+def _gather(sent: list[Sent]) -> tuple[Number, Number]:
     """The sum over users of upstream x local, one node however many they are; and where it is sent."""
     if all(condition is True for _, _, condition in sent):
         if len(sent) == 1:
@@ -136,20 +138,20 @@ def _gather(sent: list[tuple[Any, Any, Any]]) -> tuple[Any, Any]:
         if all(dx.__class__ is float and dx == 1.0 for dx in locals_):
             return ops.total(upstreams), True
         return ops.dot(upstreams, locals_), True
-    terms: list[Any] = []
-    reach: Any = 0.0
+    terms: list[Number] = []
+    reach: Number = 0.0
     for g, dx, condition in sent:
         terms.append(_where(condition, _times(g, dx), 0.0))  # the product only where it is sent: 0 x inf is nan
         reach = reach is True or _where(condition, True, reach)  # reached by any of the users
     return (terms[0] if len(terms) == 1 else ops.total(terms)), reach
 
 
-def _where(condition: Any, this: Any, other: Any) -> Any:
+def _where(condition: Number, this: Number, other: Number) -> Number:
     """`ops.where`, without a node where the condition is known."""
     return this if condition is True else ops.where(condition, this, other)
 
 
-def _times(g: Any, dx: Any) -> Any:
+def _times(g: Number, dx: Number) -> Number:
     if dx.__class__ is float and dx == 1.0:
         return g
     if g.__class__ is float and g == 1.0:

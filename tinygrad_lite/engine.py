@@ -220,7 +220,7 @@ def topological_order(root: Value) -> list[Value]:
     return order
 
 
-def affine(rows: Sequence[Sequence[Number]], xs: Sequence[Number], starts: Sequence[Number]) -> list[Any]:
+def affine(rows: Sequence[Sequence[Value]], xs: Sequence[Number], starts: Sequence[Value]) -> list[Value]:
     """A layer's W x + b: one dot for each row. rows: m lists of n operands. xs: n. starts: m. Returns m."""
     return [ops.dot(row, xs, start) for row, start in zip(rows, starts)]
 

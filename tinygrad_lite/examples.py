@@ -7,18 +7,30 @@ refused by name. NumPy is imported only where something of its kind comes in.
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, MappingView, Sequence, Set
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, MappingView, Sequence, Set, Sized
 from numbers import Real
-from typing import Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Protocol, SupportsFloat, TypeAlias, TypeGuard, TypeVar, cast
 
 from . import expect
-from .op import as_float
+from .op import as_float, is_value
 
-Array: TypeAlias = Any  # of float64
-Row: TypeAlias = Any  # a number, a list or tuple of rows, or an array of float64
+if TYPE_CHECKING:
+    from numpy import ndarray
+
+Array: TypeAlias = "ndarray"  # of float64
+S = TypeVar("S")
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
-def rows(X: Any, name: str = "X", other: bool = False) -> Sequence[Row]:
+class Examples(Protocol[T_co]):
+    """What counts its examples and gives them by position: a list, an array, a tensor, a table."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, i: int, /) -> T_co: ...
+
+
+def rows(X: Examples[T], name: str = "X", other: bool = False) -> Sequence[T]:
     """X as a sequence of examples: a list, or an array of float64 whose first axis counts them.
 
     Parameters
@@ -42,38 +54,40 @@ def rows(X: Any, name: str = "X", other: bool = False) -> Sequence[Row]:
         array = _read_only(_array(X, name))
         if not array.ndim:
             raise ValueError(f"{name} is one number, expected examples: a list or an array of them")
-        return cast(Sequence[Row], array)
+        return cast(Sequence[T], array)
     found = [
         x if other and isinstance(x, (str, Mapping)) else _row(x, name, i) for i, x in enumerate(_by_position(X, name))
     ]
     shapes = {getattr(x, "shape", None) for x in found}
-    return _stacked(found) if len(shapes) == 1 and None not in shapes else found
+    return cast(Sequence[T], _stacked(found) if len(shapes) == 1 and None not in shapes else found)
 
 
-def targets(y: Any, name: str = "y", other: bool = False) -> Sequence[Row]:
+def targets(y: Examples[T], name: str = "y", other: bool = False) -> Sequence[T]:
     """`rows` of targets: an array of one column, shape (n, 1), is that column, shape (n,)."""
-    found: Any = rows(y, name, other)
-    return found[:, 0] if getattr(found, "shape", ())[1:] == (1,) else found  # type: ignore[no-any-return]
+    found = rows(y, name, other)
+    return cast(Sequence[T], cast(Array, found)[:, 0]) if getattr(found, "shape", ())[1:] == (1,) else found
 
 
-def pairs(who: str, X: Any, y: Any, what: str = "examples", other: bool = False) -> tuple[Sequence[Row], Sequence[Row]]:
+def pairs(
+    who: str, X: Examples[S], y: Examples[T], what: str = "examples", other: bool = False
+) -> tuple[Sequence[S], Sequence[T]]:
     """Examples and their targets, as many of both and at least one; who: the function, in messages."""
-    X, y = rows(X, other=other), targets(y)
-    expect.pairs(who, X, y, what)
-    return X, y
+    found = rows(X, other=other), targets(y)
+    expect.pairs(who, *found, what)
+    return found
 
 
-def one_by_one(X: Sequence[Row]) -> Sequence[Row]:
+def one_by_one(X: Sequence[T]) -> Sequence[T]:
     """Rows to be read one at a time: plain floats in place of an array's numbers."""
-    return cast(Any, X).tolist() if getattr(X, "ndim", 0) == 1 else X
+    return cast(Sequence[T], cast(Array, X).tolist()) if getattr(X, "ndim", 0) == 1 else X
 
 
-def taken(X: Sequence[Row], places: Sequence[int]) -> Sequence[Row]:
+def taken(X: Sequence[T], places: Sequence[int]) -> Sequence[T]:
     """The rows at these places: an array's as an array, others as a list."""
-    return [X[i] for i in places] if isinstance(X, list) else cast(Any, X)[list(places)]
+    return [X[i] for i in places] if isinstance(X, list) else cast(Sequence[T], cast(Array, X)[list(places)])
 
 
-def snapshot(X: Any) -> Any:
+def snapshot(X: object) -> object:
     """What `unchanged` compares X with later: copies of its lists and arrays."""
     if is_array(X):
         return _array(X, "X").copy()
@@ -83,7 +97,7 @@ def snapshot(X: Any) -> Any:
     return tuple(parts) if isinstance(X, tuple) else parts
 
 
-def unchanged(X: Any, kept: Any) -> bool:
+def unchanged(X: object, kept: object) -> bool:
     """Is X, also inside, as it was when this `snapshot` of it was taken?"""
     if is_array(X):
         import numpy as np
@@ -96,7 +110,7 @@ def unchanged(X: Any, kept: Any) -> bool:
             return True
     except ValueError:  # arrays inside have no one answer
         pass
-    return len(X) == len(kept) and all(map(unchanged, X, kept))
+    return isinstance(X, Sized) and isinstance(X, Iterable) and len(X) == len(kept) and all(map(unchanged, X, kept))
 
 
 def is_array(X: object) -> bool:
@@ -105,7 +119,7 @@ def is_array(X: object) -> bool:
     return isinstance(X, memoryview) or (not isinstance(X, type) and any(hasattr(X, kind) for kind in kinds))
 
 
-def _by_position(X: Any, name: str) -> Sequence[Any]:
+def _by_position(X: object, name: str) -> Sequence[object]:
     """What is in a container that can be read by position, or an error that says how to make one of it."""
     if isinstance(X, (list, tuple)):
         return X
@@ -120,8 +134,9 @@ def _by_position(X: Any, name: str) -> Sequence[Any]:
     if isinstance(X, (Iterator, MappingView)):
         raise TypeError(f"{name} is a {type(X).__name__}, which cannot be read by position: write list(...)")
     if not isinstance(X, (str, bytes, bytearray, type)) and hasattr(X, "__len__") and hasattr(X, "__getitem__"):
+        listed = cast(Sequence[object], X)
         try:
-            return [X[i] for i in range(len(X))]
+            return [listed[i] for i in range(len(listed))]
         except (KeyError, IndexError, TypeError) as error:
             raise TypeError(
                 f"{name} is a {type(X).__name__}, which cannot be read by position ({type(error).__name__}: {error}): "
@@ -130,7 +145,7 @@ def _by_position(X: Any, name: str) -> Sequence[Any]:
     raise TypeError(f"{name} is {_got(X)}, expected examples: a list or an array of them{_hint(X)}")
 
 
-def _row(x: Any, name: str, i: int) -> Row:
+def _row(x: object, name: str, i: int) -> object:
     """One example of a list, checked: numbers as they are, what is like an array as an array."""
     if type(x) is float:
         return x
@@ -148,7 +163,7 @@ def _row(x: Any, name: str, i: int) -> Row:
     if isinstance(x, int):
         as_float(x)  # an error where it is too large for one
         return x
-    if isinstance(x, Real) or (hasattr(x, "__float__") and not isinstance(x, complex) and not _is_value(x)):
+    if isinstance(x, SupportsFloat) and not isinstance(x, complex) and not is_value(x):
         return float(x)  # Fraction, Decimal and the like
     if isinstance(x, Sequence) and not isinstance(x, (str, bytes, bytearray)):
         return [_row(part, name, i) for part in x]
@@ -157,7 +172,7 @@ def _row(x: Any, name: str, i: int) -> Row:
     raise TypeError(f"{name}[{i}] holds {_got(x)}, expected real numbers or lists of them{_hint(x)}")
 
 
-def _stacked(arrays: Sequence[Array]) -> Array:
+def _stacked(arrays: Sequence[object]) -> Array:
     import numpy as np
 
     return _read_only(np.stack(arrays))
@@ -170,16 +185,29 @@ def _read_only(array: Array) -> Array:
     return view
 
 
-def _array(X: Any, name: str) -> Array:
+class _Table(Protocol):
+    """Columns by their labels, as pandas and polars have it."""
+
+    columns: Sequence[object]
+
+    def __getitem__(self, label: object, /) -> object: ...
+    def __len__(self) -> int: ...
+
+
+def _is_table(X: object) -> TypeGuard[_Table]:
+    return hasattr(X, "columns") and hasattr(X, "dtypes")
+
+
+def _array(X: object, name: str) -> Array:
     """An array, table or tensor as float64; TypeError that names the column or the kind of what is no number."""
     import numpy as np
 
     if isinstance(X, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array: write .filled(value), or drop the masked examples")
     if hasattr(X, "detach"):  # a tensor, also one that requires a gradient or lies on another device
-        X = X.detach().cpu()
-        X = X.double() if X.is_floating_point() else X
-    if hasattr(X, "columns") and hasattr(X, "dtypes"):  # column by column, so that one of texts can be named
+        tensor = X.detach().cpu()
+        X = tensor.double() if tensor.is_floating_point() else tensor
+    if _is_table(X):  # column by column, so that one of texts can be named
         labels = list(X.columns)
         columns = [X.iloc[:, k] if hasattr(X, "iloc") else X[label] for k, label in enumerate(labels)]
         reals = [_real(column, f"{name}[{str(label)!r}]") for column, label in zip(columns, labels)]
@@ -190,17 +218,18 @@ def _array(X: Any, name: str) -> Array:
 _KINDS = {"c": "complex numbers", "M": "dates", "m": "times", "U": "texts", "S": "texts", "T": "texts", "V": "records"}
 
 
-def _real(X: Any, name: str) -> Array:
+def _real(X: object, name: str) -> Array:
     """An array or a column as float64; TypeError that shows the first of its entries that is no real number."""
     import numpy as np
 
-    array: Any = np.asarray(X)
+    array: Array = np.asarray(X)
     if array.dtype.kind == "O":
         array = _with_gaps(X, array)
     elif array.dtype.kind == "V" and array.dtype.names is None:  # a float that NumPy does not know, as bfloat16
         array = np.asarray(array, dtype=np.float64)
     if array.dtype.kind in "biuf":
-        return np.asarray(array, dtype=np.float64)
+        array = np.asarray(array, dtype=np.float64)
+        return array
     entries = array.ravel()
     items = entries if array.dtype.kind in "mMV" else entries.tolist()
     example = next((x for x in items if not isinstance(x, Real) or array.dtype.kind in "mMV"), None)
@@ -217,20 +246,17 @@ def _real(X: Any, name: str) -> Array:
     raise TypeError(f"{name} holds {kind}, such as {shown}, expected real numbers{hint}")
 
 
-def _with_gaps(X: Any, array: Array) -> Array:
+def _with_gaps(X: object, array: Array) -> Array:
     """A column of numbers with a place for missing ones, which pandas and polars give as objects: missing is nan."""
     import numpy as np
 
-    dtype: Any = getattr(X, "dtype", None)
-    if hasattr(X, "null_count") and (dtype.is_numeric() or str(dtype) == "Boolean"):
-        return np.asarray(X.cast(float))
-    if hasattr(X, "isna") and getattr(dtype, "kind", "O") in "biuf":
-        return X.to_numpy(dtype=float, na_value=np.nan)
+    dtype: object = getattr(X, "dtype", None)
+    if hasattr(X, "null_count") and hasattr(X, "cast") and hasattr(dtype, "is_numeric"):  # of polars
+        if dtype.is_numeric() or str(dtype) == "Boolean":
+            array = np.asarray(X.cast(float))
+    elif hasattr(X, "isna") and hasattr(X, "to_numpy") and getattr(dtype, "kind", "O") in "biuf":  # of pandas
+        array = X.to_numpy(dtype=float, na_value=np.nan)
     return array
-
-
-def _is_value(x: object) -> bool:
-    return hasattr(x, "local_grads")
 
 
 def _got(x: object) -> str:
@@ -250,7 +276,7 @@ def _hint(x: object) -> str:
         return ': write [row["a"], row["b"]] for each row'
     if isinstance(x, complex):
         return ": write z.real, z.imag"
-    if _is_value(x):
+    if is_value(x):
         return ": write v.data"
     if isinstance(x, (list, tuple)) or isinstance(getattr(x, "ndim", None), int):
         return ": a column of lists is .tolist() (pandas) or .to_list() (polars)"

@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, SupportsFloat, TypeVar, cast
+from typing import TYPE_CHECKING, SupportsFloat, SupportsIndex, TypeVar, cast
 
 if TYPE_CHECKING:
-    from .engine import Value
+    from .engine import Number, Value
 
 T = TypeVar("T")
 
@@ -83,7 +83,7 @@ def seed(name: str, n: object) -> int:
 def _integer(n: object) -> int | None:
     """n as an int, None where it is no whole number: of Python, NumPy, or whatever else can be an index."""
     try:
-        return operator.index(cast(Any, n))
+        return operator.index(cast(SupportsIndex, n))
     except TypeError:
         return None
 
@@ -165,16 +165,17 @@ def pairs(who: str, X: Sequence[object], y: Sequence[object], what: str = "examp
 # --- what a loss compares
 
 
-def matched(who: str, prediction: Any, target: Any) -> list[tuple[Any, Any]]:
+def matched(
+    who: str, prediction: Number | Sequence[Number], target: Number | Sequence[Number]
+) -> list[tuple[Number, Number]]:
     """[(f, y), ...] of two numbers, or of two lists of one length."""
-    prediction, target = (x.tolist() if hasattr(x, "tolist") else x for x in (prediction, target))
-    lists = [isinstance(x, (list, tuple)) for x in (prediction, target)]
-    if not any(lists):
-        return [(prediction, target)]
-    if not all(lists) or len(prediction) != len(target) or not prediction:
-        got = [f"{len(x)} numbers" if isinstance(x, (list, tuple)) else f"{x!r}" for x in (prediction, target)]
+    f, y = (x.tolist() if hasattr(x, "tolist") else x for x in (prediction, target))
+    if isinstance(f, (list, tuple)) and isinstance(y, (list, tuple)) and 0 < len(f) == len(y):
+        return list(zip(f, y))
+    if isinstance(f, (list, tuple)) or isinstance(y, (list, tuple)):
+        got = [f"{len(x)} numbers" if isinstance(x, (list, tuple)) else f"{x!r}" for x in (f, y)]
         raise ValueError(f"{who} expects two numbers, or two lists of one length, got {' and '.join(got)}")
-    return list(zip(prediction, target))
+    return cast("list[tuple[Number, Number]]", [(f, y)])
 
 
 def one_score(who: str, score: T) -> T:
@@ -194,9 +195,10 @@ def scores(who: str, zs: Iterable[T]) -> list[T]:
     return zs
 
 
-def one_class(who: str, k: Any, classes: int) -> Any:
+def one_class(who: str, k: T, classes: int) -> T | float:
     """k, a number as a float; an error unless it is a whole number from 0 to classes - 1."""
     if isinstance(k, (list, tuple)) or getattr(k, "ndim", 0) > 0:
-        raise TypeError(f"{who} expects the class as one number, got {list(k)}; of a one-hot list it is k.index(1)")
+        got = list(cast(Iterable[object], k))
+        raise TypeError(f"{who} expects the class as one number, got {got}; of a one-hot list it is k.index(1)")
     message = f"{who} expects a class from 0 to {classes - 1}, got {{:g}}"
     return demand(who, k, lambda k: k in range(classes), message.format)

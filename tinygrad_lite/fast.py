@@ -9,42 +9,46 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from operator import mul
-from typing import Any, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from . import modes, ops
 from .op import Op
 
-Recorder = Callable[..., Any]
+if TYPE_CHECKING:
+    from .engine import Number, Value
+
+Unary: TypeAlias = "Callable[[Value], Number]"
+Binary: TypeAlias = "Callable[[Value, Number], Number]"
+Slope: TypeAlias = Callable[..., float]  # a partial of floats; one that is a number is used as a `constant` only
 
 
-def install(Value: Any, unreached: float) -> None:
-    """Puts the recorders over Value's plain operators and methods. unreached: the gradient of a new node."""
+def install(cls: type[Value], unreached: float) -> None:
+    """Puts the recorders over the plain operators and methods of a Value class. unreached: a new node's gradient."""
     for name, op in (("add", ops.add), ("sub", ops.sub), ("mul", ops.mul), ("truediv", ops.div), ("pow", ops.power)):
-        record, reflected = _binary(op, Value, unreached)
-        _set(Value, f"__{name}__", record)
-        _set(Value, f"__r{name}__", reflected)
+        _set(cls, f"__{name}__", _binary(op, cls, unreached))
+        _set(cls, f"__r{name}__", _reflected(op, cls, unreached))
     for op in ops.OPS:
         if op.arity == 1 and op.name != "round":  # which takes digits
             name = f"__{op.name}__" if op.name in ops.OPERATORS else op.name
-            _set(Value, name, _unary(op, Value, unreached))
+            _set(cls, name, _unary(op, cls, unreached))
 
 
-def _set(Value: Any, name: str, record: Any) -> None:
-    record.__module__, record.__qualname__ = Value.__module__, f"{Value.__qualname__}.{name}"  # where a pickle finds it
-    setattr(Value, name, record)
+def _set(cls: type[Value], name: str, record: Unary | Binary) -> None:
+    record.__module__, record.__qualname__ = cls.__module__, f"{cls.__qualname__}.{name}"  # where a pickle finds it
+    setattr(cls, name, record)
 
 
-def _unary(op: Op, Value: Any, unreached: float) -> Recorder:
-    (d,), value, selects, new = cast(tuple[Any], op.partials), op.value, op.selects, object.__new__
+def _unary(op: Op, cls: type[Value], unreached: float) -> Unary:
+    (d,), value, selects, new = cast(tuple[Slope], op.partials), op.value, op.selects, object.__new__
     constant, active = None if callable(d) else (d,), modes.active
 
-    def record(x: Any) -> Any:
-        if active or x.__class__ is not Value:
+    def record(x: Value) -> Number:
+        if active or x.__class__ is not cls:
             return op(x)
         data = x.data
         if data.__class__ is not float:  # of x.data = np.float32(0.1); `record` converts it
             return op(x)
-        node: Any = new(Value)
+        node = new(cls)
         node.data = out = value(data)
         node.grad = unreached
         node.label = ""
@@ -59,17 +63,17 @@ def _unary(op: Op, Value: Any, unreached: float) -> Recorder:
     return record
 
 
-def _binary(op: Op, Value: Any, unreached: float) -> tuple[Recorder, Recorder]:
-    """The two methods of an operator: for `a op b`, and for `a op b` where a is a plain number."""
-    (da, db), value, new = cast(tuple[Any, Any], op.partials), op.value, object.__new__
+def _binary(op: Op, cls: type[Value], unreached: float) -> Binary:
+    """The method of an operator, `a op b`."""
+    (da, db), value, new = cast(tuple[Slope, Slope], op.partials), op.value, object.__new__
     constant, active = None if callable(da) else (da, db), modes.active
 
-    def record(a: Any, b: Any) -> Any:
-        if active or a.__class__ is not Value:
+    def record(a: Value, b: Number) -> Number:
+        if active or a.__class__ is not cls:
             return op(a, b)
         x = a.data
         try:
-            if b.__class__ is Value:
+            if b.__class__ is cls:
                 y = b.data
             elif b.__class__ is float or b.__class__ is int:
                 y = b = float(b)
@@ -80,7 +84,7 @@ def _binary(op: Op, Value: Any, unreached: float) -> tuple[Recorder, Recorder]:
             out = None
         if out.__class__ is not float:
             return op(a, b)
-        node: Any = new(Value)
+        node = new(cls)
         node.data = out
         node.grad = unreached
         node.label = ""
@@ -92,8 +96,17 @@ def _binary(op: Op, Value: Any, unreached: float) -> tuple[Recorder, Recorder]:
             node.local_grads = constant or (da(out, x, y), db(out, x, y))
         return node
 
-    def reflected(b: Any, a: Any) -> Any:
-        if active or b.__class__ is not Value or not (a.__class__ is float or a.__class__ is int):
+    record.__name__ = op.name
+    return record
+
+
+def _reflected(op: Op, cls: type[Value], unreached: float) -> Binary:
+    """The reflected method of an operator, `a op b` where a is a plain number."""
+    (_, db), value, new = cast(tuple[Slope, Slope], op.partials), op.value, object.__new__
+    constant, active = None if callable(db) else (None, db), modes.active
+
+    def record(b: Value, a: Number) -> Number:
+        if active or b.__class__ is not cls or not (a.__class__ is float or a.__class__ is int):
             return op(a, b)
         y = b.data
         try:
@@ -103,38 +116,38 @@ def _binary(op: Op, Value: Any, unreached: float) -> tuple[Recorder, Recorder]:
             out = None
         if out.__class__ is not float:
             return op(a, b)
-        node: Any = new(Value)
+        node = new(cls)
         node.data = out
         node.grad = unreached
         node.label = ""
         node.op = op
         node.args = (x, b)
-        node.local_grads = (None, db if constant else db(out, x, y))
+        node.local_grads = constant or (None, db(out, x, y))
         return node
 
-    record.__name__ = reflected.__name__ = op.name
-    return record, reflected
+    record.__name__ = op.name
+    return record
 
 
-def affine_of(Value: Any, unreached: float) -> Callable[..., list[Any]]:
+def affine_of(cls: type[Value], unreached: float) -> Callable[..., list[Value]]:
     """`engine.affine` with the inputs read once for all rows."""
     active, dot, new = modes.active, ops.dot, object.__new__
 
-    def affine(rows: Sequence[Sequence[Any]], xs: Sequence[Any], starts: Sequence[Any]) -> list[Any]:
+    def affine(rows: Sequence[Sequence[Value]], xs: Sequence[Number], starts: Sequence[Value]) -> list[Value]:
         xs = tuple(xs)
-        data = tuple([x.data for x in xs if x.__class__ is Value])
-        no_path: tuple[None, ...] = ()
-        if len(data) != len(xs):
-            data, no_path = xs, (None,) * len(xs)  # plain numbers, as a first layer's inputs are
-        usual = not active and (not no_path or set(map(type, xs)) == {float})
-        nodes: list[Any] = []
         n = len(xs)
+        data = tuple([x.data for x in xs if x.__class__ is cls])
+        no_path: tuple[None, ...] = ()
+        if len(data) != n:
+            data, no_path = tuple([x for x in xs if x.__class__ is float]), (None,) * n  # as a first layer's inputs are
+        usual = not active and len(data) == n
+        nodes: list[Value] = []
         for row, start in zip(rows, starts):
-            weights = [w.data for w in row if w.__class__ is Value]
-            if not usual or start.__class__ is not Value or not len(weights) == len(row) == n:
+            weights = [w.data for w in row if w.__class__ is cls]
+            if not usual or start.__class__ is not cls or not len(weights) == len(row) == n:
                 nodes.append(dot(row, xs, start))
                 continue
-            s = start.data
+            s: float | None = start.data
             try:
                 for product in map(mul, weights, data):
                     s = s + product  # not +=, which would write into a bias that is an array
@@ -143,7 +156,7 @@ def affine_of(Value: Any, unreached: float) -> Callable[..., list[Any]]:
             if s.__class__ is not float:
                 nodes.append(dot(row, xs, start))
                 continue
-            node = new(Value)
+            node = new(cls)
             node.data = s
             node.grad = unreached
             node.label = ""

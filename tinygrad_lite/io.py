@@ -12,10 +12,14 @@ import stat
 import struct
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from .nn import Module, shape
 from .parts import printable
+
+if TYPE_CHECKING:
+    from numpy import ndarray
 
 _CHECKSUM = "tinygrad_lite.sha256"
 _MOST_HEADER = 10_000_000  # bytes, and 1,000 for each tensor of the model
@@ -119,7 +123,7 @@ def _pass_on(old: os.stat_result, path: Path) -> None:
     os.chmod(path, stat.S_IMODE(old.st_mode))
 
 
-def _encode(safetensors: Any, arrays: dict[str, Any]) -> bytes:
+def _encode(safetensors: ModuleType, arrays: dict[str, ndarray]) -> bytes:
     digest = hashlib.sha256()
     for name in sorted(arrays):
         array = arrays[name]
@@ -189,7 +193,7 @@ def _shown(text: str) -> str:
     return printable(text if len(text) <= 200 else f"{text[:150]}...{text[-40:]}")
 
 
-def _libraries() -> tuple[Any, Any]:
+def _libraries() -> tuple[ModuleType, ModuleType]:
     try:
         import numpy
         import safetensors.numpy

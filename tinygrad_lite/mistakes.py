@@ -13,13 +13,14 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import is_
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypeGuard, cast
 
 from .contents import leading_to, reached
 from .ieee import same
 
 if TYPE_CHECKING:
     from .engine import Value
+    from .nn import Module
     from .optim import Optimizer
     from .train import History
 
@@ -219,7 +220,8 @@ def note_optimiser(opt: Optimizer) -> None:
 def _look_at_first_step(opt: Optimizer) -> None:
     """TrainingWarning where the loss of a hand-written loop is made of a parameter that no optimiser knows."""
     root = _here.root()
-    values = list(reached([root], lambda kind: False, lambda x: getattr(x, "args", ()))) if root is not None else []
+    found = reached([root], lambda kind: False, lambda x: getattr(x, "args", ())) if root is not None else ()
+    values = cast("list[Value]", list(found))  # numbers are no objects to reach
     modules = {id(v.call[0]): v.call[0] for v in values if hasattr(v, "call")}
     others = {p for other in list(_optimisers) if other is not opt for p in other.params}
     look_for_forgotten(modules.values(), opt, [v for v in values if v not in others])
@@ -321,14 +323,14 @@ def forgotten(functions: Iterable[object], params: Iterable[Value], values: Iter
     return found
 
 
-def _is_module(part: object) -> bool:
+def _is_module(part: object) -> TypeGuard[Module]:
     return hasattr(type(part), "named_values")
 
 
-def _reached(start: Iterable[object]) -> Iterator[Any]:
+def _reached(start: Iterable[object]) -> Iterator[object]:
     """All that can be reached from these, through functions and the methods of modules as well."""
 
-    def leads_to(part: Any) -> Iterable[Any]:
+    def leads_to(part: object) -> Iterable[object]:
         if hasattr(type(part), "local_grads"):  # what a Value was computed from is no part of anything
             return ()
         methods = [x for base in type(part).__mro__ for x in vars(base).values()] if _is_module(part) else []

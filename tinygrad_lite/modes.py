@@ -6,12 +6,13 @@ import math
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .mistakes import equation, name_of, user_line
 
 if TYPE_CHECKING:
     from .engine import Value
+    from .nn import Module
 
 
 class _Mode(threading.local):
@@ -77,7 +78,7 @@ class Scope:
 
 # One call of a module, kept on the Values that it returned: the module, the arguments (one object for all
 # results of a call) and where it was called. A plain tuple, because one is made at every call.
-Call = tuple[Any, tuple[Any, ...], Scope | None]
+Call = tuple["Module", tuple[object, ...], Scope | None]
 
 
 def scope(name: str) -> AbstractContextManager[None]:

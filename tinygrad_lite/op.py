@@ -8,16 +8,20 @@ from collections.abc import Callable, Iterable, Sequence
 from inspect import CO_VARARGS
 from numbers import Real
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, NoReturn, overload
+from typing import TYPE_CHECKING, Any, NoReturn, SupportsFloat, TypeAlias, TypeGuard, TypeVar, overload
 
 if TYPE_CHECKING:
-    from .engine import Value
+    from typing_extensions import TypeIs
 
+    from .engine import Number, Value
+
+N = TypeVar("N", bound="Number")
 # d out / d input: a number, or a function of (out, *inputs)
-Partial = float | Callable[..., Any]
+Partial: TypeAlias = "float | Callable[..., Number]"
+Pack: TypeAlias = "Callable[..., tuple[Number, ...]]"  # from the user's arguments to the operands
 
 
-def as_float(x: Any) -> float:
+def as_float(x: object) -> float:
     """The one real number x (int, float, bool, Fraction, Decimal, NumPy's or PyTorch's scalar) as a float, else
     TypeError."""
     if x.__class__ is float:
@@ -33,7 +37,7 @@ def as_float(x: Any) -> float:
     raise TypeError(f"Value holds one real number, got {shown} ({type(x).__name__}){_hint(x)}")
 
 
-def is_number(x: Any) -> bool:
+def is_number(x: object) -> TypeGuard[SupportsFloat]:
     """Is x one real number: a Real, a Decimal, an array or tensor without dimensions?"""
     if isinstance(x, Real):
         return getattr(getattr(x, "dtype", None), "kind", "f") != "m"  # a span of time is one of NumPy's integers
@@ -43,7 +47,12 @@ def is_number(x: Any) -> bool:
     return hasattr(type(x), "__float__") and not getattr(x, "shape", None) and kind in "biuf"
 
 
-def _hint(x: Any) -> str:
+def is_value(x: object) -> TypeIs[Value]:
+    """Is x a Value? Told by what it has, because the engine is above this module."""
+    return hasattr(x, "local_grads")
+
+
+def _hint(x: object) -> str:
     if hasattr(x, "record"):
         return "; for a constant copy of a Value write Value(v.data) or v.detach()"
     if isinstance(x, str):
@@ -84,9 +93,9 @@ class Op:
         name: str,
         symbol: str,
         value: Callable[..., float],
-        partials: tuple[Partial, ...] | Callable[..., Sequence[Any]],
+        partials: tuple[Partial, ...] | Callable[..., Sequence[Number | None]],
         selects: bool | tuple[bool, ...] = False,
-        pack: Callable[..., tuple[Any, ...]] | None = None,
+        pack: Pack | None = None,
     ) -> None:
         self.name, self.symbol, self.value = name, symbol, value
         if not callable(value) and not _is_open(value):
@@ -140,9 +149,19 @@ class Op:
                 return x.record(self, inputs)
         return self.number(self.value(*map(as_float, inputs)))
 
-    def local_grads(self, out: Any, inputs: Sequence[Any], wanted: Sequence[bool] | None = None) -> tuple[Any, ...]:
+    @overload
+    def local_grads(
+        self, out: float, inputs: Sequence[float], wanted: Sequence[bool] | None = None
+    ) -> tuple[float | None, ...]: ...
+    @overload
+    def local_grads(
+        self, out: N, inputs: Sequence[N], wanted: Sequence[bool] | None = None
+    ) -> tuple[N | float | None, ...]: ...
+    def local_grads(
+        self, out: Number, inputs: Sequence[Number], wanted: Sequence[bool] | None = None
+    ) -> tuple[Number | None, ...]:
         """d out / d input for each input; None for one not wanted, and where nothing is sent."""
-        grads: Sequence[Any]
+        grads: Sequence[Number | None]
         if callable(self.partials):
             grads = self.partials(out, *inputs)
             if not isinstance(grads, (tuple, list)) or len(grads) != len(inputs):
@@ -162,7 +181,7 @@ class Op:
             grads = [None if s and d.__class__ is float and d == 0.0 else d for s, d in zip(self.selects, grads)]
         return tuple(grads)
 
-    def number(self, x: Any, what: str = "the value") -> float:
+    def number(self, x: object, what: str = "the value") -> float:
         """What a function of the operation returned as a float; TypeError where it is no real number."""
         if x.__class__ is float:
             return x
@@ -171,14 +190,14 @@ class Op:
             raise TypeError(f"{what} of {self.name} must be one real number, got {x!r}{missing}")
         return as_float(x)
 
-    def _numbers(self, grads: Sequence[Any], wanted: Sequence[bool] | None) -> list[float | None]:
+    def _numbers(self, grads: Sequence[object], wanted: Sequence[bool] | None) -> list[float | None]:
         """Partials as floats, None where nothing is sent; TypeError for another None, and for what is no number."""
         want_all = wanted or (True,) * len(grads)
         if isinstance(self.partials, tuple) and any(d is None and want for d, want in zip(grads, want_all)):
             raise TypeError(f"a partial of {self.name} returned None: is there a `return`?")
         return [d if d is None else self.number(d, "a partial") for d in grads]
 
-    def _refuse_count(self, inputs: tuple[Any, ...]) -> NoReturn:
+    def _refuse_count(self, inputs: Sequence[object]) -> NoReturn:
         takes = {-1: "at least one number", 1: "1 number"}.get(self.arity, f"{self.arity} numbers")
         if self.pack is not None:
             names = self.pack.__code__.co_varnames[: self.pack.__code__.co_argcount]
@@ -187,7 +206,7 @@ class Op:
                 takes += f", one list of numbers: write {self.name}([a, b, ...])"
         raise TypeError(f"{self.name} takes {takes}, got {len(inputs)} argument{'s' * (len(inputs) != 1)}")
 
-    def _refuse_partials(self, grads: Any, inputs: Sequence[Any]) -> NoReturn:
+    def _refuse_partials(self, grads: object, inputs: Sequence[object]) -> NoReturn:
         if isinstance(grads, (tuple, list)):
             got = f"{len(grads)} of them for {len(inputs)} operands"
         else:
@@ -234,7 +253,7 @@ def _find(module: str, name: str) -> Op:
 # --- packing: what the user writes -> flat operands
 
 
-def pack_dot(ws: Iterable[Any], xs: Iterable[Any], start: Any = None) -> tuple[Any, ...]:
+def pack_dot(ws: Iterable[Number], xs: Iterable[Number], start: Number | None = None) -> tuple[Number, ...]:
     try:
         ws, xs = tuple(ws), tuple(xs)
     except TypeError:
@@ -244,10 +263,10 @@ def pack_dot(ws: Iterable[Any], xs: Iterable[Any], start: Any = None) -> tuple[A
     return ws + xs if start is None else (*ws, *xs, start)
 
 
-def pack_list(name: str, least: int = 0, call: str = "") -> Callable[..., tuple[Any, ...]]:
+def pack_list(name: str, least: int = 0, call: str = "") -> Callable[[Iterable[Number]], tuple[Number, ...]]:
     """One list of at least so many numbers. call: how it is written, if not name([...])."""
 
-    def pack(xs: Iterable[Any]) -> tuple[Any, ...]:
+    def pack(xs: Iterable[Number]) -> tuple[Number, ...]:
         try:
             xs = tuple(xs)
         except TypeError:
@@ -259,8 +278,8 @@ def pack_list(name: str, least: int = 0, call: str = "") -> Callable[..., tuple[
     return pack
 
 
-def pack_some(name: str) -> Callable[..., tuple[Any, ...]]:
-    def pack(*xs: Any) -> tuple[Any, ...]:
+def pack_some(name: str) -> Pack:
+    def pack(*xs: Number) -> tuple[Number, ...]:
         if not xs:
             raise ValueError(f"{name} expects at least one number: write {name}(a, b, ...)")
         if hasattr(xs[0], "__iter__") and not isinstance(xs[0], str) and getattr(xs[0], "shape", True):
@@ -270,19 +289,19 @@ def pack_some(name: str) -> Callable[..., tuple[Any, ...]]:
     return pack
 
 
-def pack_slope(x: Any, slope: Any = 0.1) -> tuple[Any, ...]:
+def pack_slope(x: Number, slope: Number = 0.1) -> tuple[Number, ...]:
     return x, slope
 
 
-def pack_where(condition: Any, a: Any, b: Any) -> tuple[Any, ...]:
+def pack_where(condition: Number, a: Number, b: Number) -> tuple[Number, ...]:
     if condition.__class__ is int and -2 <= condition < 0:  # ~True is -2 in Python, and ~False -1
-        condition &= 1
+        condition += 2
     return condition, a, b
 
 
-def pack_pick(k: Any, xs: Iterable[Any]) -> tuple[Any, ...]:
+def pack_pick(k: Number, xs: Iterable[Number]) -> tuple[Number, ...]:
     return (k, *pack_list("pick", 1, "pick(k, [...])")(xs))
 
 
-def pack_class(xs: Iterable[Any], k: Any) -> tuple[Any, ...]:
+def pack_class(xs: Iterable[Number], k: Number) -> tuple[Number, ...]:
     return (*pack_list("cross_entropy", 1, "cross_entropy([...], k)")(xs), k)

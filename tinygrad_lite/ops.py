@@ -12,12 +12,15 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from . import ieee
 from .ieee import inf
 from .op import Op, pack_class, pack_dot, pack_list, pack_pick, pack_slope, pack_some, pack_where
 from .op import as_float as as_float  # importable from here since ever
+
+if TYPE_CHECKING:
+    from .engine import Number
 
 # the functions that users import; operators are written + - * / < <=
 __all__ = [
@@ -76,28 +79,28 @@ LN2, LOG2_E, LOG10_E = 0.6931471805599453, 1.4426950408889634, 0.434294481903251
 # --- partial derivatives that need more than a line
 
 
-def _unless_nan(out: Any, partial: Any) -> Any:
+def _unless_nan(out: Number, partial: Number) -> Number:
     """A function that has no value has no derivative either: nan, as log(-1) has."""
     return where(equal(out, out), partial, out)
 
 
-def _flat(out: Any, *inputs: Any) -> Any:
+def _flat(out: Number, *inputs: Number) -> Number:
     """0 along each stair of a staircase."""
     return _unless_nan(out, 0.0)
 
 
-def _bell(x: Any) -> Any:
+def _bell(x: Number) -> Number:
     """exp(-x^2). x^2 rounds, and 27^2 to 12 digits of exp: so it is h^2 + (x - h)(x + h) with an h of few digits."""
     h = detach(clip(round_(x * 2.0**20) * 2.0**-20, -32.0, 32.0))  # beyond, exp(-x^2) is 0
     return exp_difference(-h * h, (x - h) * (x + h))
 
 
-def _one_minus_square(x: Any) -> Any:
+def _one_minus_square(x: Number) -> Number:
     """1 - x^2: factored where x is near 1, whole where the factors' derivatives would cancel."""
     return where(less(abs_(x), 0.5), 1.0 - x * x, (1.0 - x) * (1.0 + x))
 
 
-def _base_partial(out: Any, x: Any, n: Any) -> Any:
+def _base_partial(out: Number, x: Number, n: Number) -> Number:
     """n x^(n-1), but 0 where n is 0, also where x is 0 or nan."""
     if hasattr(n, "record"):
         constant = equal(n, 0.0) * equal(less(5.6e-309, abs_(x)), 0.0)  # 1/x is infinite there, and 0 * inf nan
@@ -109,33 +112,38 @@ def _base_partial(out: Any, x: Any, n: Any) -> Any:
     return slope if n - 1.0 + 1.0 == n != 1.0 else _unless_nan(out, slope)
 
 
-def _exponent_partial(out: Any, x: Any, n: Any) -> Any:
+def _exponent_partial(out: Number, x: Number, n: Number) -> Number:
     """x^n log x, but 0 where 0^n is constant in n."""
     if not hasattr(x, "record") and x:
         return out * log(x)
     return where(equal(x, 0.0) * less_equal(0.0, n), 0.0, out * log(x))
 
 
-def _over_square(a: Any, x: Any, y: Any) -> Any:
+def _share(out: Number, x: Number) -> Number:
+    """x / out, but 0 where both are 0."""
+    return where(out, div(x, out), 0.0)
+
+
+def _over_square(a: Number, x: Number, y: Number) -> Number:
     """a / (x^2 + y^2), divided twice where the square, or its square in the derivative, would overflow or vanish."""
     r = hypot(x, y)
     ordinary = less(1e-75, r) * less(r, 1e75)
     return where(ordinary, div(a, x * x + y * y), div(div(a, r), r))
 
 
-def _largest_partials(out: Any, *xs: Any) -> Sequence[Any]:
+def _largest_partials(out: Number, *xs: Number) -> Sequence[Number]:
     """Of k operands equal to the maximum (or minimum) each gets 1/k, the least-norm subgradient."""
     ties = [equal(x, out) for x in xs]
     count = total(ties)  # 0 where the result is nan: 0/0 makes every partial nan too
     return [div(tie, count) for tie in ties]
 
 
-def _dot_partials(out: Any, *ws_xs: Any) -> Sequence[Any]:
+def _dot_partials(out: Number, *ws_xs: Number) -> Sequence[Number]:
     n = len(ws_xs) // 2
     return ws_xs[n : 2 * n] + ws_xs[:n] + (1.0,) * (len(ws_xs) % 2)
 
 
-def shares(xs: Sequence[Any]) -> list[Any]:
+def shares(xs: Sequence[Number]) -> list[Number]:
     """softmax(xs): exp of the differences from the largest, so that no digit is lost at any scale of xs."""
     largest = detach(maximum(*xs))
     powers = [exp_difference(x, largest) for x in xs]
@@ -143,14 +151,14 @@ def shares(xs: Sequence[Any]) -> list[Any]:
     return [div(e, whole) for e in powers]
 
 
-def _logsumexp_partials(out: Any, *xs: Any) -> list[Any]:
+def _logsumexp_partials(out: Number, *xs: Number) -> list[Number]:
     """softmax(xs). One infinite operand alone is all of the sum, though inf - inf is nan."""
     infinite = [equal(x, inf) for x in xs]
     alone = equal(total(infinite), 1.0) * equal(maximum(*xs), inf)  # the second: not where another one is nan
     return [where(alone, i, p) for p, i in zip(shares(xs), infinite)]
 
 
-def _cross_entropy_partials(out: Any, *xs_k: Any) -> Sequence[Any]:
+def _cross_entropy_partials(out: Number, *xs_k: Number) -> Sequence[Number | None]:
     """softmax(xs), less 1 at place k: where p is almost 1, p - 1 is exp(-out) - 1, which keeps its digits."""
     *xs, k = xs_k
     ps, rest = _logsumexp_partials(out, *xs), expm1(-out)
@@ -181,12 +189,7 @@ log2 = Op("log2", "log2", ieee.log2, (lambda out, x: _unless_nan(out, div(LOG2_E
 log10 = Op("log10", "log10", ieee.log10, (lambda out, x: _unless_nan(out, div(LOG10_E, x)),))
 sqrt = Op("sqrt", "sqrt", ieee.sqrt, (lambda out, x: _unless_nan(out, 0.5 * power(x, -0.5)),))
 cbrt = Op("cbrt", "cbrt", ieee.cbrt, (lambda out, x: div(power(out, -2.0), 3.0),))
-hypot = Op(
-    "hypot",
-    "hypot",
-    math.hypot,
-    (lambda out, a, b: where(out, div(a, out), 0.0), lambda out, a, b: where(out, div(b, out), 0.0)),
-)
+hypot = Op("hypot", "hypot", math.hypot, (lambda out, a, b: _share(out, a), lambda out, a, b: _share(out, b)))
 
 sin = Op("sin", "sin", ieee.sin, (lambda out, x: cos(x),))
 cos: Op = Op("cos", "cos", ieee.cos, (lambda out, x: -sin(x),))
@@ -195,19 +198,13 @@ asin = Op("asin", "asin", ieee.asin, (lambda out, x: _unless_nan(out, power(_one
 acos = Op("acos", "acos", ieee.acos, (lambda out, x: _unless_nan(out, -power(_one_minus_square(x), -0.5)),))
 atan = Op("atan", "atan", math.atan, (lambda out, x: div(1.0, 1.0 + x * x),))
 atan2 = Op(
-    "atan2",
-    "atan2",
-    math.atan2,
-    (lambda out, y, x: _over_square(x, x, y), lambda out, y, x: _over_square(-y, x, y)),
+    "atan2", "atan2", math.atan2, (lambda out, y, x: _over_square(x, x, y), lambda out, y, x: _over_square(-y, x, y))
 )
 sinh = Op("sinh", "sinh", ieee.sinh, (lambda out, x: cosh(x),))
 cosh: Op = Op("cosh", "cosh", ieee.cosh, (lambda out, x: sinh(x),))
 asinh = Op("asinh", "asinh", ieee.asinh, (lambda out, x: div(1.0, hypot(1.0, x)),))
 acosh = Op(
-    "acosh",
-    "acosh",
-    ieee.acosh,
-    (lambda out, x: _unless_nan(out, power(x - 1.0, -0.5) * power(x + 1.0, -0.5)),),
+    "acosh", "acosh", ieee.acosh, (lambda out, x: _unless_nan(out, power(x - 1.0, -0.5) * power(x + 1.0, -0.5)),)
 )
 atanh = Op("atanh", "atanh", ieee.atanh, (lambda out, x: _unless_nan(out, div(1.0, _one_minus_square(x))),))
 erf = Op("erf", "erf", math.erf, (lambda out, x: 2.0 / math.sqrt(math.pi) * _bell(x),))

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, NoReturn, cast
 
 from . import copies, modes, ops
 from .ieee import same
 from .mistakes import equation, refuse_value_as_data
-from .op import as_float, is_number
+from .op import Op, as_float, is_number, is_value
 
 if TYPE_CHECKING:
+    from numpy import ndarray, ufunc
+
     from .engine import Number, Value
 
 
@@ -26,39 +28,39 @@ class Protocols:
     # Comparisons are of numbers, and two Values are equal when they are the same node, as their hash says. While
     # the compiler records, a comparison with a number is a condition, for `where`.
 
-    def __lt__(self: Value, other: Number) -> Any:
-        return ops.less(self, other) if modes.here.recording else self.data < _number(other)
+    def __lt__(self: Value, other: Number) -> bool:
+        return condition(ops.less, self, other) if modes.here.recording else self.data < _number(other)
 
-    def __le__(self: Value, other: Number) -> Any:
-        return ops.less_equal(self, other) if modes.here.recording else self.data <= _number(other)
+    def __le__(self: Value, other: Number) -> bool:
+        return condition(ops.less_equal, self, other) if modes.here.recording else self.data <= _number(other)
 
-    def __gt__(self: Value, other: Number) -> Any:
-        return ops.less(other, self) if modes.here.recording else self.data > _number(other)
+    def __gt__(self: Value, other: Number) -> bool:
+        return condition(ops.less, other, self) if modes.here.recording else self.data > _number(other)
 
-    def __ge__(self: Value, other: Number) -> Any:
-        return ops.less_equal(other, self) if modes.here.recording else self.data >= _number(other)
+    def __ge__(self: Value, other: Number) -> bool:
+        return condition(ops.less_equal, other, self) if modes.here.recording else self.data >= _number(other)
 
-    def __eq__(self: Value, other: Any) -> Any:
+    def __eq__(self: Value, other: object) -> bool:
         if self is other:
             return True
-        if hasattr(other, "local_grads") or not is_number(other):
+        if is_value(other) or not is_number(other):
             return NotImplemented
-        return ops.equal(self, other) if modes.here.recording else self.data == float(other)
+        return condition(ops.equal, self, as_float(other)) if modes.here.recording else self.data == float(other)
 
-    def __ne__(self: Value, other: Any) -> Any:
+    def __ne__(self: Value, other: object) -> bool:
         equal = self.__eq__(other)
         if equal is NotImplemented:
-            return equal
-        return ~equal if hasattr(equal, "local_grads") else not equal
+            return NotImplemented
+        return cast(bool, ~equal) if hasattr(equal, "local_grads") else not equal
 
     __hash__ = object.__hash__
 
     # what NumPy's functions and scalars do with a Value they leave to the table
 
-    def __array_ufunc__(self: Value, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+    def __array_ufunc__(self: Value, ufunc: ufunc, method: str, *inputs: object, **options: object) -> object:
         arrays = [x for x in inputs if getattr(x, "shape", ())]
-        if arrays and all(x.dtype == object for x in arrays):  # an array of Values: one by one
-            return getattr(ufunc, method)(*[_boxed(x) if hasattr(x, "local_grads") else x for x in inputs], **options)
+        if {getattr(getattr(x, "dtype", None), "kind", "") for x in arrays} == {"O"}:  # an array of Values: one by one
+            return getattr(ufunc, method)(*[_boxed(x) if is_value(x) else x for x in inputs], **options)
         if method == "reduce" and not arrays:  # np.sum(v)
             return getattr(ufunc, method)(*map(_boxed, inputs), **options)
         if method != "__call__" or options or arrays:
@@ -252,32 +254,37 @@ def refuse_arguments(label: object, children: tuple[object, ...], names: dict[st
     raise TypeError(f"the label of a Value is a string, got {label!r}; a Value holds one number")
 
 
-def _number(x: Any) -> float:
-    return cast(float, x.data) if hasattr(x, "local_grads") else as_float(x)
+def condition(comparison: Op, a: Number, b: Number) -> bool:
+    """What stands for True or False while the compiler records."""
+    return cast(bool, comparison(a, b))
 
 
-def number_of(x: Any) -> float:
+def _number(x: Number) -> float:
+    return x if type(x) is float else x.data if is_value(x) else as_float(x)
+
+
+def number_of(x: Number) -> float:
     """The number of an operand; a Value whose .data was set to another type than float is converted."""
-    if not hasattr(x, "local_grads"):
+    if not is_value(x):
         return as_float(x)
-    if hasattr(x.data, "local_grads"):
+    if is_value(x.data):
         refuse_value_as_data(x)
     x.data = as_float(x.data)
-    return cast(float, x.data)
+    return x.data
 
 
-def _plain(x: Any) -> Any:
+def _plain(x: object) -> Number:
     """An operand of NumPy's as Python has it: a Value, True or False, a float."""
-    if hasattr(x, "local_grads"):
+    if is_value(x):
         return x
     return bool(x) if type(x).__name__ in ("bool", "bool_") else as_float(x)
 
 
-def _boxed(x: Any) -> Any:
+def _boxed(x: object) -> ndarray:
     """A Value as a NumPy array of no dimensions."""
     import numpy as np
 
-    box: Any = np.empty((), dtype=object)
+    box: ndarray = np.empty((), dtype=object)
     box[()] = x
     return box
 

@@ -5,14 +5,13 @@ The shards' sums are added in the order of the shards: any number of workers giv
 
 from __future__ import annotations
 
-import hashlib
-import pickle
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 from . import examples, expect
+from .examples import Examples
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,28 +69,25 @@ class Shards:
 
         TimeoutError where a worker does not answer; the shards of one that died are made again by another.
         """
-        token, packed = self._packed(function)
+        token, sent = self._on_workers(function)
         places: Sequence[Sequence[int] | None] = self.places or [None] * len(self.parts)
         wanted = [(part, some) for part, some in zip(self.parts, places) if some is None or len(some)]
         if self.client is None:
             found = [_summed(function, cast("Columns", part), some, parameters) for part, some in wanted]
         else:
-            found = self._gathered([self._submit(_travelled, token, packed, *one, parameters) for one in wanted])
+            found = self._gathered([self._submit(_travelled, token, sent, *one, parameters) for one in wanted])
         total = found[0].copy()
         for part in found[1:]:
             total += part
         return total
 
-    def _packed(self, function: Summed) -> tuple[str, object]:
-        """The function's bytes, on the cluster, and their name there."""
+    def _on_workers(self, function: Summed) -> tuple[str, object]:
+        """The function on the cluster, and its name there."""
         if self.client is None:
             return "", None
         if id(function) not in self._sent:
-            from distributed.protocol.pickle import dumps
-
-            data = dumps(function)
-            token = hashlib.sha256(data).hexdigest()
-            self._sent[id(function)] = (function, token, self._submit(_same, data))
+            future = self._submit(_same, function)
+            self._sent[id(function)] = (function, cast("Future", future).key, future)
         return self._sent[id(function)][1:]
 
     def _submit(self, function: Callable[..., object], *arguments: object) -> object:
@@ -118,7 +114,11 @@ class Shards:
 
 
 def shard(
-    X: object, y: object = None, client: Client | None = None, shards: int | None = None, timeout: float = 600.0
+    X: Examples[object],
+    y: Examples[object] | None = None,
+    client: Client | None = None,
+    shards: int | None = None,
+    timeout: float = 600.0,
 ) -> Shards:
     """Examples and targets in shards, left on the workers of a Dask cluster.
 
@@ -175,7 +175,7 @@ def _chunks(columns: Sequence[object], client: Client | None) -> list[tuple[obje
 # --- on a worker
 
 
-def _rows(X: object, y: object = None) -> Columns:
+def _rows(X: Examples[object], y: Examples[object] | None = None) -> Columns:
     return (examples.rows(X),) if y is None else examples.pairs("shard", X, y)
 
 
@@ -200,13 +200,14 @@ def _summed(function: Summed, columns: Columns, places: Sequence[int] | None, pa
     return np.append(mean, gradient) * len(columns[0])
 
 
-_functions: dict[str, Summed] = {}  # that have travelled here, compiled at their first use
+_functions: dict[str, Summed] = {}  # that have travelled here, each compiled at its first use
 
 
-def _travelled(token: str, packed: bytes, columns: Columns, places: Sequence[int] | None, parameters: Array) -> Array:
-    function = _functions.pop(token, None)
-    if function is None:
-        function = cast(Summed, pickle.loads(packed))
+def _travelled(
+    token: str, function: Summed, columns: Columns, places: Sequence[int] | None, parameters: Array
+) -> Array:
+    """A copy of the function may come more than once; the first one has been compiled."""
+    function = _functions.pop(token, function)
     _functions[token] = function  # the latest used is last
     while len(_functions) > MOST_FUNCTIONS:
         del _functions[next(iter(_functions))]

@@ -8,22 +8,24 @@ import sys
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, cast
 
 from . import examples, expect, nn, ops
 from .data import order_state, shuffled
 from .engine import Number, Value, no_grad_active, topological_order
+from .examples import Examples
 from .mistakes import look_for_forgotten, not_a_loss, warn, warn_if_rising
 from .optim import Optimizer, clip_grad_norm
 from .shards import Shards, shard
 
 if TYPE_CHECKING:
     from distributed import Client
+    from numpy import ndarray
 
-    from .compiler.compiled import Compiled
     from .compiler.training import Trainer
 
-_MISSING: Any = object()
+Loss: TypeAlias = Callable[[Any, Any], Number]  # of one example and its target
+_MISSING = cast(Examples[object], object())  # not given
 
 
 @dataclass
@@ -43,55 +45,39 @@ class History:
 
 
 def fit(
-    loss: Callable[[Any, Any], Number],
-    opt: Optimizer,
-    X: Any = _MISSING,
-    y: Any = _MISSING,
-    *,
-    epochs: int,
-    batch_size: int | None = None,
-    seed: int = 0,
-    compiled: bool | None = None,
-    backend: str | None = None,
-    schedule: Callable[[int], float] | None = None,
-    penalty: Callable[[], Number] | None = None,
-    clip_grad_norm: float | None = None,
-    tol: float | None = None,
-    callback: Callable[[int, History], object] | None = None,
-    every: int | None = None,
-    progress: bool = True,
-    check: bool = True,
-    client: Client | None = None,
-) -> History:
+    loss: Loss, opt: Optimizer, X: Examples[object] | Shards = _MISSING, y: Examples[object] = _MISSING, *, epochs: int,
+    batch_size: int | None = None, seed: int = 0, compiled: bool | None = None, backend: str | None = None,
+    schedule: Callable[[int], float] | None = None, penalty: Callable[[], Number] | None = None,
+    clip_grad_norm: float | None = None, tol: float | None = None,
+    callback: Callable[[int, History], object] | None = None, every: int | None = None,
+    progress: bool = True, check: bool = True, client: Client | None = None,
+) -> History:  # fmt: skip
     """Trains opt.params on examples.
 
     Parameters
     ----------
     loss : function (x, y) of one example that returns one Value; a step uses the mean over a batch.
     opt : optimiser of the parameters to train.
-    X, y : examples and their targets, as many of both, paired by position: lists, arrays, pandas or polars tables and
-        columns, tensors. Lists stay lists; a row of anything else is an array of float64, read-only, and a target a
-        float.
+    X, y : examples and targets, as many of both, paired by position: lists, arrays, tables and columns, tensors. Lists
+        stay lists; a row of anything else is an array of float64, read-only, and a target a float.
     epochs : how often each example is shown.
     batch_size : examples per step. None takes all at once; else they are shuffled every epoch, from `seed`.
-    seed : of the shuffles. Which of them is due follows from the steps that the optimiser has made, opt.t (saved in its
-        state_dict): k calls of one epoch are one call of k epochs, and a new optimiser begins with the first again.
-    compiled : True compiles the steps, which needs NumPy, and for native code the extra `jit`. None does so where NumPy
-        is installed and the loss can be compiled; else the engine computes every scalar itself (RuntimeWarning that
-        says why). Compiled, loss and penalty are recorded once, and again where a callback has changed a plain number
-        that they close over, name as a global, or find in a list, dict or attribute there.
-    backend : of compiled steps, as of `jit`: "native", "numpy", or None, native where llvmlite is installed. A name
-        means compiled=True.
+    seed : of the shuffles. Which is due follows from opt.t, the steps made: k calls of one epoch are one call of k.
+    compiled : True runs whole epochs in compiled code, which needs NumPy. None does so where it can, else the
+        engine computes every scalar itself (RuntimeWarning that says why). Compiled, loss and penalty are recorded
+        once, and again where a callback has changed a plain number that they close over, name as a global, or find in a
+        list, dict or attribute there.
+    backend : of compiled code, as of `jit`: "native", "numpy" or None; a name means compiled=True.
     schedule : function of the steps made, the learning rate in place of opt.lr.
     penalty : function that returns a Value to add once a batch, such as lambda: nn.l2(ps, 1e-4).
     clip_grad_norm : how long the gradient of a step may be; a longer one is scaled down, see `optim.clip_grad_norm`.
     tol : stop when no parameter moves more in a step (the lectures' |dtheta| < eps).
     callback : function (epoch, history), called after every `every` epochs, counted from 1, and at the end; a true
-        answer stops the training. What it changes, also inside X and y, in the optimiser and the parameters, counts.
+        answer stops the training. What it changes, also inside X and y, counts.
     every : None is after each epoch, but compiled a few times a second.
     progress : whether to show a bar on stderr (tqdm where it is installed).
-    check : before compiled code is used, a few examples and one update are computed by both engines and compared. Where
-        they differ, the engine trains (RuntimeWarning), or compiled=True raises. False leaves the comparison out.
+    check : first compares a few examples and one update of compiled code with the engine's. Where they differ, the
+        engine trains (RuntimeWarning), or compiled=True raises.
     client : a `distributed.Client`: its workers, which need the extra `dask`, compute the gradients, each compiled
         once, and this process makes the steps. X and y are sharded, see `data.shard`; shards made before are given
         as X, without y.
@@ -99,25 +85,21 @@ def fit(
     Returns
     -------
     The History. An exception (also Ctrl-C) leaves the parameters of a whole step. TrainingWarning where the loss
-    rises, where it is not made of some parameter, and where it is made of one that opt has forgotten: of a module of
-    which it moves others. Whole modules may be frozen.
+    rises, is not made of some parameter, or is made of one that opt has forgotten: whole modules may be frozen, not
+    a part of one.
     """
-    if client is not None and not isinstance(X, Shards):
-        X, y = shard(X, y, client), _MISSING
-    if isinstance(X, Shards):
-        if y is not _MISSING:
-            raise TypeError("shards hold their targets: write fit(loss, opt, shards, epochs=...)")
-        y = None
+    shards = X if isinstance(X, Shards) else shard(X, y, client) if client is not None else None
     _check_call(loss, opt, X, y)
     epochs = expect.whole("epochs", epochs, least=0)
     if no_grad_active():
         raise RuntimeError("fit was called inside no_grad(): nothing is recorded, so nothing can be learnt")
     history, start = History(), time.perf_counter()
     run = _Run(
-        loss, opt, X, y, epochs, batch_size, expect.seed("seed", seed), schedule, penalty, clip_grad_norm, tol, every,
-        callback is not None, history, backend,
+        loss, opt, ([], []) if isinstance(X, Shards) else (X, y), shards, epochs, batch_size,
+        expect.seed("seed", seed), schedule, penalty, clip_grad_norm, tol, every, callback is not None, history,
+        backend,
     )  # fmt: skip
-    loop = _eager_epochs(run) if run.function else _loop(run, compiled, check)
+    loop = _eager_epochs(run) if shards else _loop(run, compiled, check)
     bar = _progress_bar(epochs, progress)
     try:
         for epoch in loop:
@@ -147,14 +129,14 @@ def _is_over(run: _Run, epoch: int, callback: Callable[[int, History], object] |
 class _Run:
     """What `fit` was asked for, and what happened so far.
 
-    given: X and y as the user has them. X, y: their rows. size: examples per step. watched: is there a callback, which
-    may change what was given?
+    given: X and y as the user has them. X, y: their rows. shards: what workers hold instead. size: examples per step.
+    watched: is there a callback, which may change what was given?
     """
 
-    loss: Callable[[Any, Any], Number]
+    loss: Loss
     opt: Optimizer
-    X: Any
-    y: Any
+    given: tuple[Examples[object], Examples[object]]
+    shards: Shards | None
     epochs: int
     batch_size: int | None
     seed: int
@@ -169,11 +151,13 @@ class _Run:
     rising: bool = False  # has a warning said so?
 
     def __post_init__(self) -> None:
-        self.given = self.X, self.y
-        self.function = _jitted(self.loss, self.backend) if isinstance(self.X, Shards) else None
-        if not self.function:
+        if self.shards is None:
             self.read()
-        self.size = n = len(self.X)
+        else:
+            from .compiler import jit
+
+            self.function = jit(self.loss, backend=self.backend)
+        self.size = n = self.n
         if self.batch_size is not None:
             self.size = min(n, expect.whole("batch_size", self.batch_size, of="examples (None: all of them)"))
         if self.every is not None:
@@ -185,25 +169,30 @@ class _Run:
 
     def read(self) -> None:
         """Takes X and y through the door."""
-        self.X, self.y = map(examples.one_by_one, examples.pairs("fit", *self.given))
+        X, y = examples.pairs("fit", *self.given)
+        self.X, self.y = examples.one_by_one(X), examples.one_by_one(y)
         self.kept = list(map(examples.snapshot, self.given)) if self.watched else []
 
     def read_again(self) -> bool:
         """After a callback: has it changed X or y? They are then read again."""
-        if self.function or not self.watched or all(map(examples.unchanged, self.given, self.kept)):
+        if self.shards or not self.watched or all(map(examples.unchanged, self.given, self.kept)):
             return False
-        n = len(self.X)
+        n = self.n
         self.read()
-        if len(self.X) != n:
-            raise ValueError(f"fit began with {n} examples, and after a callback there are {len(self.X)}")
+        if self.n != n:
+            raise ValueError(f"fit began with {n} examples, and after a callback there are {self.n}")
         return True
+
+    @property
+    def n(self) -> int:
+        """How many examples there are."""
+        return len(self.X) if self.shards is None else len(self.shards)
 
     @property
     def order(self) -> int:
         """The state of the next shuffle, after as many as the optimiser's steps have taken."""
-        n = len(self.X)
-        per_epoch = -(-n // self.size)
-        return order_state(self.seed, n, -(-self.opt.t // per_epoch))
+        per_epoch = -(-self.n // self.size)
+        return order_state(self.seed, self.n, -(-self.opt.t // per_epoch))
 
     def has_stopped_moving(self) -> None:
         """Notes that the last step was the last."""
@@ -258,18 +247,12 @@ def _check_skips(opt: Optimizer, trainer: Trainer) -> None:
         )
 
 
-def _jitted(loss: Callable[[Any, Any], Number], backend: str | None) -> Compiled:
-    from .compiler import jit
-
-    return jit(loss, backend=backend)
-
-
 # --- the engine's loop, also of what workers have computed
 
 
 def _eager_epochs(run: _Run, why: str = "") -> Generator[int]:
     """why: there is no compiled loop, though a compiler is installed."""
-    n, history = len(run.X), run.history
+    n, history = run.n, run.history
     order = list(range(n))
     for epoch in range(1, run.epochs + 1):
         if run.size < n:
@@ -301,8 +284,8 @@ def _eager_epochs(run: _Run, why: str = "") -> Generator[int]:
 
 def _objective(run: _Run, chosen: Sequence[int]) -> Value:
     """The mean loss of the chosen examples, plus the penalty, as one Value."""
-    if run.function:
-        return _with_penalty(run, run.function.mean(run.X if len(chosen) == len(run.X) else run.X.taken(chosen)))
+    if run.shards is not None:
+        return _with_penalty(run, run.function.mean(run.shards if run.size == run.n else run.shards.taken(chosen)))
     try:
         losses = [run.loss(run.X[i], run.y[i]) for i in chosen]
     except Exception as error:
@@ -365,7 +348,7 @@ class _CompiledLoop:
     def __init__(self, run: _Run, trainer: Trainer) -> None:
         self.run, self.trainer, self.history = run, trainer, run.history
         self.first = run.opt.t
-        self.per_epoch = -(-len(run.X) // run.size)
+        self.per_epoch = -(-run.n // run.size)
         self.chunk = 1  # steps to make at once
         self.shown, self.shown_at = 0, 0.0  # the last epoch that was yielded, and when
 
@@ -404,7 +387,7 @@ class _CompiledLoop:
         if self.run.read_again():
             self.trainer.read(self.run.X, self.run.y)
 
-    def _rates(self) -> tuple[Any, list[Exception]]:
+    def _rates(self) -> tuple[ndarray, list[Exception]]:
         """The learning rates of the next steps, each one as opt.lr accepts it. Where that fails on the way: the rates
         of the steps before, which are made first, and the error in a list."""
         import numpy as np
@@ -425,7 +408,7 @@ class _CompiledLoop:
             return np.array(rates), [error]
         return np.array(rates), []
 
-    def _advance(self, rates: Any) -> tuple[int, int]:
+    def _advance(self, rates: ndarray) -> tuple[int, int]:
         """Makes a step at each of these rates. Returns why it ended, and how many steps were made."""
         history, trainer, before = self.history, self.trainer, self.history.steps
         start = time.perf_counter()
@@ -494,7 +477,10 @@ def _check_call(loss: object, opt: object, X: object, y: object) -> None:
             raise TypeError(f"{write}, with a function and an optimiser, got {got} in the second place: {made}")
     if not callable(loss) or not isinstance(opt, Optimizer):
         raise TypeError(f"{write}, with a function and an optimiser, got {loss!r}, {opt!r}")
-    if X is _MISSING or y is _MISSING:
+    if isinstance(X, Shards):
+        if y is not _MISSING:
+            raise TypeError("shards hold their targets: write fit(loss, opt, shards, epochs=...)")
+    elif X is _MISSING or y is _MISSING:
         raise TypeError(f"{write}, with examples X and their targets y, as many of both")
 
 

@@ -326,11 +326,14 @@ def test_a_compiled_node_takes_part_in_anomaly_detection_of_the_graph_around_it(
 
 
 @pytest.mark.parametrize("backend", ["native"], indirect=True)
-@pytest.mark.parametrize("width", [1, 2, 4])
-def test_machines_with_narrower_vectors_compute_the_same(monkeypatch, width):
+@pytest.mark.parametrize("registers", [16, 32])
+@pytest.mark.parametrize("width", [1, 2, 4, 8])
+@pytest.mark.parametrize("nouts", [(5, 3, 1), (16, 13, 1)], ids=str)
+def test_machines_of_other_registers_compute_the_same(monkeypatch, width, registers, nouts):
     monkeypatch.setattr(native.host(), "width", width)
-    model, loss = model_and_loss(nouts=(5, 3, 1))
-    x, y = examples(21)
+    monkeypatch.setattr(native.host(), "registers", registers)
+    model, loss = model_and_loss(nouts=nouts)
+    x, y = examples(21 if nouts[0] == 5 else 150)  # less than a block, and several
     f = jit(loss, strict=True)
     assert f.batch(x, y) == pytest.approx([loss(a, b).data for a, b in zip(x.tolist(), y.tolist())], rel=1e-13)
     assert f.stats.lanes == width

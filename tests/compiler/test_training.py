@@ -107,9 +107,11 @@ def test_every_batch_size_follows_the_eager_path(batch_size):
 
 
 @pytest.mark.parametrize("backend", ["native"], indirect=True)
-@pytest.mark.parametrize("width", [1, 2, 4])
-def test_machines_with_narrower_vectors_follow_the_eager_path(monkeypatch, width):
+@pytest.mark.parametrize("registers", [16, 32])
+@pytest.mark.parametrize("width", [1, 2, 4, 8])
+def test_machines_of_other_registers_follow_the_eager_path(monkeypatch, width, registers):
     monkeypatch.setattr(native.host(), "width", width)
+    monkeypatch.setattr(native.host(), "registers", registers)
     both_agree(batch_size=7, epochs=20, seed=1, make_optimizer=OPTIMIZERS["Adam"], penalty=lambda ps: nn.l1(ps, 1e-3))
 
 

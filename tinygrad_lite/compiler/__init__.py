@@ -27,7 +27,7 @@ compiled.py     what `jit` returns;  training.py  whole epochs of `fit`
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .compiled import Compiled
@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 __all__ = ["Compiled", "jit"]
 
 
-def jit(function: Callable[..., Any], strict: bool = False, check: bool = True, backend: str | None = None) -> Compiled:
+def jit(
+    function: Callable[..., object], strict: bool = False, check: bool = True, backend: str | None = None
+) -> Compiled:
     """Compiles a function of ONE example: its arguments are numbers, lists or tuples of numbers (also nested), or rows
     of an array, and stay what they are; its result is a Value or lists of Values.
 
@@ -66,7 +68,7 @@ def jit(function: Callable[..., Any], strict: bool = False, check: bool = True, 
     return Compiled(function, strict, check, backend)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> type:
     """`Compiled` is loaded at its first use: it needs NumPy."""
     if name != "Compiled":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

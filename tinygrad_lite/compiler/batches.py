@@ -10,7 +10,7 @@ from typing import cast
 import numpy as np
 
 from ..engine import Value, anomaly_active
-from ..examples import rows
+from ..examples import Examples, rows
 from ..protocols import number_of
 from .trace import ARRAY, Array, Shape, Trace, flatten, kind_of
 
@@ -64,7 +64,7 @@ class Batch:
         return [examples[i] for examples in self.given]
 
 
-def batch_of(arrays: Sequence[object]) -> Batch:
+def batch_of(arrays: Sequence[Examples[object]]) -> Batch:
     """The batch that these arguments are, each of which holds examples."""
     given = [rows(argument, f"argument {place}") for place, argument in enumerate(arrays)]
     columns, shapes, lengths = [], [], [len(examples) for examples in given]

@@ -18,7 +18,8 @@ from .lowerings import LOWERINGS, accumulate
 from .nests import Nest, kept_groups, nested
 from .plan import Group, Operand, Plan, Run
 
-TILE_MEMBERS, TILE_VECTORS = 4, 4  # powers of two
+# members x vectors whose running sums stay in registers, with a vector of each kind that is added to them
+TILES = {16: (6, 2), 32: (4, 4)}  # by how many registers there are
 UNROLLED = 4  # the longest row of a dot that is written out instead of looped over
 SUMS = (ops.dot, ops.total, ops.mean)  # long rows of these are computed for all places of a tile together
 
@@ -30,13 +31,15 @@ class Layout:
     """How a block of examples lies in memory.
 
     width: numbers in a vector. vectors: at most so many in a block. stride: doubles from slot to slot of the lanes.
-    row: doubles of an example's inputs, padded to whole vectors.
+    row: doubles of an example's inputs, padded to whole vectors. tile: members and vectors of a dot that are computed
+    together.
     """
 
     width: int
     vectors: int
     stride: int
     row: int
+    tile: tuple[int, int]
 
 
 class Kernel:
@@ -61,7 +64,8 @@ class Kernel:
             here = c.smaller(left, str(self.layout.vectors * w))
             c.do(f"%rounded = add i64 {here}, {w - 1}")
             c.do(f"%vectors = sdiv i64 %rounded, {w}")
-            c.do(f"%whole = and i64 %vectors, -{TILE_VECTORS}")
+            c.do(f"%ragged = srem i64 %vectors, {self.layout.tile[1]}")
+            c.do("%whole = sub i64 %vectors, %ragged")
             self.load_inputs(begin, not each)
             for nest in blocks:
                 if nest.groups[0].reduce:
@@ -179,7 +183,8 @@ class Kernel:
         c = self.code
         heavy = any(o.count > UNROLLED for group in nest.groups if not LOWERINGS[group.op].long for o in group.operands)
         if heavy:
-            c.loop("0", "%whole", TILE_VECTORS, lambda v: self.tiles(nest, v, TILE_VECTORS))
+            vectors = self.layout.tile[1]
+            c.loop("0", "%whole", vectors, lambda v: self.tiles(nest, v, vectors))
             c.loop("%whole", "%vectors", 1, lambda v: self.tiles(nest, v, 1))
             return
 
@@ -190,13 +195,13 @@ class Kernel:
 
     def tiles(self, nest: Nest, v: str, vectors: int) -> None:
         """All members for vectors v .. v + vectors, several members of a row at a time."""
-        size = min(TILE_MEMBERS, nest.columns)
-        whole = nest.columns - nest.columns % size
+        size = min(self.layout.tile[0], nest.columns)
+        rest = nest.columns % size
 
         def row(j: str) -> None:
-            self.over(whole, size, lambda i: self.tile(nest, j, i, size, v, vectors))
-            if whole < nest.columns:
-                self.over(nest.columns, 1, lambda i: self.tile(nest, j, i, 1, v, vectors), whole)
+            self.over(nest.columns - rest, size, lambda i: self.tile(nest, j, i, size, v, vectors))
+            if rest:
+                self.tile(nest, j, str(nest.columns - rest), rest, v, vectors)
 
         self.over(nest.rows, 1, row)
 

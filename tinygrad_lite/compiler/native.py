@@ -10,10 +10,12 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from types import ModuleType
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
+    from llvmlite.binding import Target
 
     Array: TypeAlias = np.ndarray
 
@@ -26,12 +28,13 @@ if hasattr(os, "register_at_fork"):
 
 @dataclass
 class Host:
-    """This machine. width: doubles in a vector register."""
+    """This machine. width: doubles in a vector register. registers: how many of those there are."""
 
     width: int
+    registers: int
     features: str
-    llvm: Any  # llvmlite.binding
-    target: Any
+    llvm: ModuleType  # llvmlite.binding
+    target: Target
 
 
 @functools.cache
@@ -47,7 +50,8 @@ def host() -> Host:
         llvm.initialize_native_asmprinter()
         features = llvm.get_host_cpu_features()
         width = 8 if features.get("avx512f") else 4 if features.get("avx2") else 2
-        return Host(width, features.flatten(), llvm, llvm.Target.from_default_triple())
+        registers = 32 if features.get("avx512f") or features.get("neon") else 16
+        return Host(width, registers, features.flatten(), llvm, llvm.Target.from_default_triple())
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from ..ops import Op
 from . import native
 from .code import Module
 from .computation import Computation
-from .kernel import TILE_VECTORS, Kernel, Layout
+from .kernel import TILES, Kernel, Layout
 from .loop import Loop
 from .lowerings import LOWERINGS
 from .nests import nested
@@ -21,6 +21,7 @@ from .plan import Plan, plan
 from .trace import Array, Number, Trace, Tracer, traced_nodes
 
 BLOCK_BYTES = 512 * 1024  # of a block of examples, which should stay in the second-level cache
+MOST_VECTORS = 16  # of a block
 MOST_BYTES = 2 * 1024**3
 MANY_LONG = 12  # beyond so many, exp, tanh, ... are called instead of written out
 MOST_PROGRAMS = 64  # that the cache keeps
@@ -161,22 +162,21 @@ class NativeProgram(Program):
         loops = sum(len(nested(phase)) for phase in (plan.before, plan.blocks, plan.after))
         yield "loops", "loops", loops, "groups that share a loop over their members"
         yield "lanes", "lanes", layout.width, "examples in one vector instruction"
-        yield (
-            "examples_per_block",
-            "examples a block",
-            layout.width * layout.vectors,
-            "worked on together, in the cache",
-        )
+        examples = layout.width * layout.vectors
+        yield "examples_per_block", "examples a block", examples, "worked on together, in the cache"
         instructions = sum(line.startswith("\t") and not line.startswith("\t.") for line in self.asm.splitlines())
         yield "instructions", "machine instructions", instructions, "whatever the width of the layers"
 
 
 def _layout(plan: Plan) -> Layout:
-    width = native.host().width
+    host = native.host()
+    width, tile = host.width, TILES[host.registers]
     fits = BLOCK_BYTES // (8 * width * max(plan.lanes, 1))
-    vectors = max(1, min(16, fits if fits < TILE_VECTORS else fits // TILE_VECTORS * TILE_VECTORS))
+    vectors = max(1, min(MOST_VECTORS, fits))
+    vectors -= vectors % tile[1] if vectors > tile[1] else 0
     # an odd stride: powers of two would crowd into few sets of the cache
-    return Layout(width, vectors, stride=(vectors | 1) * width, row=-(-max(plan.inputs, 1) // width) * width)
+    row = -(-max(plan.inputs, 1) // width) * width
+    return Layout(width, vectors, stride=(vectors | 1) * width, row=row, tile=tile)
 
 
 cache: dict[Hashable, Program] = {}

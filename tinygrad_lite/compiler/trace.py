@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import traceback
+from collections import deque
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from ..engine import UNREACHED, Value
 from ..mistakes import in_package, line_of, user_line
 from ..op import Op, as_float, is_number
 from ..optim.safety import assign
-from ..protocols import number_of, refuse_as_condition
+from ..protocols import condition, number_of, refuse_as_condition
 from .native import no_collector
 
 if TYPE_CHECKING:
@@ -148,30 +149,30 @@ class Tracer(Value):
     def check_unchanged(self) -> None:
         """A placeholder has no number that could have changed."""
 
-    def __lt__(self, other: Number) -> Value:
-        return self.record(ops.less, (self, other))
+    def __lt__(self, other: Number) -> bool:
+        return condition(ops.less, self, other)
 
-    def __le__(self, other: Number) -> Value:
-        return self.record(ops.less_equal, (self, other))
+    def __le__(self, other: Number) -> bool:
+        return condition(ops.less_equal, self, other)
 
-    def __gt__(self, other: Number) -> Value:
-        return self.record(ops.less, (other, self))
+    def __gt__(self, other: Number) -> bool:
+        return condition(ops.less, other, self)
 
-    def __ge__(self, other: Number) -> Value:
-        return self.record(ops.less_equal, (other, self))
+    def __ge__(self, other: Number) -> bool:
+        return condition(ops.less_equal, other, self)
 
     def __hash__(self) -> int:
         if _budget.watching and not in_package(sys._getframe(1)):  # a dict or set looks for an equal number
             self._refuse("a dict or set was asked for it", "write where(x == 1, a, b), or pick(k, numbers)")
         return object.__hash__(self)
 
-    def __eq__(self, other: object) -> Tracer | bool:  # type: ignore[override]
+    def __eq__(self, other: object) -> bool:
         """A condition where the engine compares numbers, which a branch on it refuses; between nodes identity."""
         if self is other or not self._compared_by_number(other):
             return self is other
-        return self.record(ops.equal, (self, cast(Number, other)))
+        return condition(ops.equal, self, cast(Number, other))
 
-    def __ne__(self, other: object) -> Tracer | bool:  # type: ignore[override]
+    def __ne__(self, other: object) -> bool:
         equal = self == other
         return not equal if isinstance(equal, bool) else ~equal
 
@@ -359,12 +360,13 @@ def placeholders(shapes: Sequence[Shape]) -> tuple[list[Tracer], list[object]]:
 @contextmanager
 def _moved(parameters: Sequence[Value]) -> Iterator[None]:
     """Other numbers of the other sign in these parameters."""
-    before = [p.data for p in parameters]
+    back = map(setattr, parameters, repeat("data"), [p.data for p in parameters])
+    others = [-1.234 * number_of(p) - 0.271 for p in parameters]
     try:
-        assign(parameters, repeat("data"), [-1.234 * number_of(p) - 0.271 for p in parameters])
+        deque(map(setattr, parameters, repeat("data"), others), 0)
         yield
     finally:
-        assign(parameters, repeat("data"), before)
+        deque(back, 0)  # one call, before which no Ctrl-C can fall, nor within it
 
 
 def _check_kept(function: Callable[..., object], arguments: object, inputs: Sequence[Tracer]) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..contents import is_own, leading_to
 from ..engine import Value, anomaly_active
+from ..examples import Examples
 from ..mistakes import not_a_loss
 from ..ops import Op
 from ..optim import Optimizer
@@ -39,8 +40,8 @@ class Trainer:
         self,
         loss: Callable[..., object],
         opt: Optimizer,
-        X: object,
-        y: object,
+        X: Examples[object],
+        y: Examples[object],
         batch: int,
         seed: int,
         penalty: Callable[[], object] | None,
@@ -124,7 +125,7 @@ class Trainer:
             array[:] = old
         self.ahead, self.gradients = False, None
 
-    def read(self, X: object, y: object) -> None:
+    def read(self, X: Examples[object], y: Examples[object]) -> None:
         """Other examples, as many and of the same shapes."""
         examples = batch_of([X, y])
         if examples.shapes != self.examples.shapes:

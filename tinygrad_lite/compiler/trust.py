@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
@@ -76,7 +76,7 @@ def _gradient_differs(result: Value, native: Sequence[float], wrt: Sequence[Valu
     return ""
 
 
-def _decided_by_rounding(node: Value, errors: Mapping[Any, float]) -> bool:
+def _decided_by_rounding(node: Value, errors: Mapping[Value, float]) -> bool:
     """Might a rounding or two below this node put it on the other side of a jump, or select another operand?"""
     op = node.op
     if not any(op in known for known in (AT_ZERO, AT_TIES, STAIRS)):
@@ -93,9 +93,9 @@ def _decided_by_rounding(node: Value, errors: Mapping[Any, float]) -> bool:
     return len({stair.value(*point) for point in itertools.product(*[(x - e, x + e) for x, e in reach])}) > 1
 
 
-def _errors(order: Sequence[Value]) -> dict[Any, float]:
+def _errors(order: Sequence[Value]) -> dict[Value, float]:
     """For each node a bound on its rounding error."""
-    errors: dict[Any, float] = {}
+    errors: dict[Value, float] = {}
     for node in order:
         error = EPS * abs(node.data) if node.args else 0.0
         carried = 0.0

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from .. import examples, expect, ops
 from ..engine import Number, Value
+from ..examples import Examples
 from .tensors import mapped
 
 Numbers = Number | Sequence[Number]
@@ -94,7 +95,7 @@ def l2(parameters: Iterable[Number], strength: float = 1.0) -> Scalar:
     return strength * ops.dot(parameters, parameters)
 
 
-def accuracy(outputs: Any, targets: Any) -> float:
+def accuracy(outputs: Examples[object], targets: Examples[object]) -> float:
     """The share of right answers, from 0 to 1.
 
     Parameters
@@ -106,9 +107,10 @@ def accuracy(outputs: Any, targets: Any) -> float:
     >>> accuracy([0.3, -2.0], [1, 1]), accuracy([[0.1, 0.7, 0.2]], [1])
     (0.5, 1.0)
     """
-    if str(getattr(outputs, "dtype", "")) == "object":  # an array of Values
+    if str(getattr(outputs, "dtype", "")) == "object" and hasattr(outputs, "tolist"):  # an array of Values
         outputs = outputs.tolist()
-    found = examples.targets(mapped(lambda z: z.data if isinstance(z, Value) else z, outputs), "outputs")
+    numbers = cast(Examples[object], mapped(lambda z: z.data if isinstance(z, Value) else z, outputs))
+    found = examples.targets(numbers, "outputs")
     several = len(found) > 0 and hasattr(found[0], "__len__")
     y = examples.targets(targets, "targets", other=several)  # a text is then a class that has no score
     expect.pairs("accuracy", found, y, "outputs")
@@ -117,7 +119,7 @@ def accuracy(outputs: Any, targets: Any) -> float:
         if not isinstance(output, (list, tuple)):
             if not isinstance(target, (int, float)):
                 raise ValueError(f"accuracy expects the class of one score as one number, got {target!r}")
-            right += (output > 0) == (target > 0)
+            right += (cast(float, output) > 0) == (target > 0)
         else:
             if isinstance(target, (list, tuple)) or target not in range(len(output)):
                 raise ValueError(f"accuracy expects a class from 0 to {len(output) - 1}, got {target!r}")
@@ -125,6 +127,6 @@ def accuracy(outputs: Any, targets: Any) -> float:
     return right / len(found)
 
 
-def _plain(row: Any) -> Any:
+def _plain(row: object) -> object:
     """A row of an array as a list, its number as a float."""
     return row.tolist() if hasattr(row, "tolist") else row

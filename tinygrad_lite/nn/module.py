@@ -7,7 +7,7 @@ import reprlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import repeat
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, SupportsIndex, TypeVar
 
 from ..copies import refuse_nameless
 from ..engine import Value, current_scope
@@ -15,6 +15,10 @@ from ..ieee import same
 from ..ops import as_float
 from .parameters import Part, parameters, path, walk
 from .tensors import Tensor, flat, mapped, shape
+
+M = TypeVar("M", bound="Module")
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Module(Part):
@@ -66,7 +70,7 @@ class Module(Part):
         """The numbers in `tensors()`: {"layers.0.weight": nout lists of nin floats, "layers.0.bias": ...}"""
         return {name: mapped(lambda v: v.data, tensor) for name, tensor in self._all_tensors().items()}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, object]) -> None:
         """Loads the numbers of a `state_dict`. ValueError, and nothing changed, where names or shapes
         differ; TypeError where something is not a number."""
         if not isinstance(state, Mapping):
@@ -100,7 +104,7 @@ class Module(Part):
                     raise ValueError(f"{type(self).__name__}.tensors() leaves out {path(place)}: add it")
         return found
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[object, ...]:
         refuse_nameless(self)
         return super().__reduce_ex__(protocol)
 
@@ -108,11 +112,11 @@ class Module(Part):
         return f"{type(self).__name__}({len(parameters(self, checked=False))} parameters)"
 
 
-def _remembered(call: Callable[..., Any]) -> Callable[..., Any]:
+def _remembered(call: Callable[Concatenate[M, P], T]) -> Callable[Concatenate[M, P], T]:
     """A module's __call__ whose results know that it made them."""
 
     @functools.wraps(call)
-    def remembered(self: Module, *inputs: Any, **options: Any) -> Any:
+    def remembered(self: M, /, *inputs: P.args, **options: P.kwargs) -> T:
         out = call(self, *inputs, **options)
         this = self, inputs, current_scope()
         if isinstance(out, Value):
@@ -126,7 +130,7 @@ def _remembered(call: Callable[..., Any]) -> Callable[..., Any]:
     return remembered
 
 
-def _numbers(name: str, given: Any, expected: tuple[int, ...]) -> list[float]:
+def _numbers(name: str, given: object, expected: tuple[int, ...]) -> list[float]:
     """The numbers of one tensor of a state, row after row; an error that names it where its shape is another."""
     try:
         got = shape(given)

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain
 from operator import itemgetter
-from typing import Any
+from typing import cast
 
-from ..contents import ATOMS, CODE, attributes, class_attributes, entries, is_own, items, leading_to, reached, unnamed
+from ..contents import (
+    ATOMS,
+    CODE,
+    attributes,
+    class_attributes,
+    entries,
+    is_a,
+    is_own,
+    items,
+    leading_to,
+    reached,
+    unnamed,
+)
 from ..engine import Value
 from .tensors import Tensor, flat, shape
 
 Place = tuple[str, object]  # the path of what is around a part, and its own name
-Held = Iterable[tuple[object, Any]]  # (name, part)
+Held = Iterable[tuple[object, object]]  # (name, part)
 Names = tuple[object, ...]
 
 _PACKAGE = f"{__name__.partition('.')[0]}."
@@ -59,8 +71,8 @@ def parameters(root: Part, checked: bool = True) -> dict[Value, Place]:
         if isinstance(part, Value) and part.op is None and part not in found:
             found[part] = place
     for place, holder in hidden:
-        for part in reached(unnamed(holder), _is_no_part, lambda x: () if isinstance(x, Value) else leading_to(x)):
-            if isinstance(part, Value) and part.op is None and part not in found:
+        for x in reached(unnamed(holder), _is_no_part, lambda x: () if isinstance(x, Value) else leading_to(x)):
+            if isinstance(x, Value) and x.op is None and x not in found:
                 raise TypeError(
                     f"{path(place)} is a {type(holder).__name__} that holds a Value where it is neither trained nor "
                     "saved: keep it in an attribute, in a list or as the value of a dict"
@@ -80,22 +92,23 @@ def walk(
     entered : containers that are not to be entered, by id.
     """
     entered = {} if entered is None else entered  # the containers themselves: else another might get the id of one
-    stack: list[tuple[str, Iterator[tuple[object, Any]]]] = [("", iter([("", root)]))]  # explicit: chains are long
+    stack: list[tuple[str, Iterator[tuple[object, object]]]] = [("", iter([("", root)]))]  # explicit: chains are long
     while stack:
         around, held = stack[-1]
         for name, part in held:
-            kind: Any = type(part)
-            if kind is Value:
+            kind: type = type(part)
+            if type(part) is Value:
                 yield (around, name), part
                 continue
             if kind in ATOMS or _is_no_part(kind) or id(part) in entered:
                 continue
-            if issubclass(kind, (Value, Part)):
+            if is_a(part, Value):
                 yield (around, name), part
-            if issubclass(kind, Value):
                 continue
+            if is_a(part, Part):
+                yield (around, name), part
             entered[id(part)] = part
-            if (kind is list or kind is tuple) and ATOMS.issuperset(map(type, part)):
+            if (type(part) is list or type(part) is tuple) and ATOMS.issuperset(map(type, part)):
                 continue  # as examples are, which may be many
             if hidden is not None and not _names_all(kind):
                 hidden.append(((around, name), part))
@@ -120,22 +133,22 @@ def _names_all(kind: type) -> bool:
     return kind in _SIMPLE or (issubclass(kind, Part) and kind.__module__.startswith(_PACKAGE))
 
 
-def _held(place: Place, part: Any, entered: dict[int, object]) -> tuple[Held, Held]:
+def _held(place: Place, part: object, entered: dict[int, object]) -> tuple[Held, Held]:
     """What a part holds, by name: in the usual places, the attributes of modules, lists and dicts; and elsewhere."""
-    kind: Any = type(part)
-    if kind is list or kind is tuple:
+    if type(part) is list or type(part) is tuple:
         return enumerate(part), ()
-    if issubclass(kind, Part) and _names_all(kind):
+    kind: type = type(part)
+    if _names_all(kind) and issubclass(kind, Part):
         return vars(part).items(), ()
     own = attributes(part)
     others = chain(own, class_attributes(part, dict(own)))
     if issubclass(kind, Part):
         return vars(part).items(), (x for x in others if x[0] not in vars(part))
-    if issubclass(kind, (list, tuple)):
+    if is_a(part, list, tuple):
         return enumerate(part), others
-    if issubclass(kind, dict):
+    if is_a(part, dict):
         return part.items(), others
-    if issubclass(kind, (set, frozenset)):
+    if is_a(part, set, frozenset):
         return (), chain(enumerate(_in_order(place, part, entered)), others)
     return (), chain(enumerate(entries(part) or ()), items(part), others)
 
@@ -205,7 +218,7 @@ def _named_tensors(root: Part, everywhere: bool) -> Iterator[tuple[Names, Tensor
     """
     around: dict[int, object] = {}  # what is being listed, the whole first
     looped: dict[int, object] = {}  # what leads back
-    stack: list[tuple[Names, Iterator[tuple[object, Any, bool]], object]] = [((), iter([("", root, True)]), None)]
+    stack: list[tuple[Names, Iterator[tuple[object, object, bool]], object]] = [((), iter([("", root, True)]), None)]
     while stack:
         names, held, owner = stack[-1]
         for name, part, usual in held:
@@ -231,9 +244,9 @@ def _named_tensors(root: Part, everywhere: bool) -> Iterator[tuple[Names, Tensor
             around.pop(id(owner), None)
 
 
-def _is_whole(part: Any, tensor: Tensor | None) -> bool:
+def _is_whole(part: object, tensor: Tensor | None) -> bool:
     """Is there nothing to be found inside a part, beside the tensor that it is?"""
-    kind: Any = type(part)
+    kind: type = type(part)
     return kind in ATOMS or _is_no_part(kind) or issubclass(kind, Value) or (tensor is not None and kind in _SIMPLE)
 
 
@@ -246,7 +259,7 @@ def _own_tensors(part: object, is_root: bool) -> dict[str, Tensor]:
     return {name: tensor for name, stack in part.stacked().items() if (tensor := _tensor(stack)) is not None}
 
 
-def _with_usual(part: object, usual: bool, everywhere: bool, whole: bool) -> Iterator[tuple[object, Any, bool]]:
+def _with_usual(part: object, usual: bool, everywhere: bool, whole: bool) -> Iterator[tuple[object, object, bool]]:
     """(name, held, usual) of what a part holds. whole: else its attributes alone."""
     first, second = _held(("", type(part).__name__), part, {id(part): part})
     if whole:
@@ -255,16 +268,17 @@ def _with_usual(part: object, usual: bool, everywhere: bool, whole: bool) -> Ite
         yield from ((name, inner, False) for name, inner in second)
 
 
-def _tensor(part: Any, inside: tuple[int, ...] = ()) -> Tensor | None:
+def _tensor(part: object, inside: tuple[int, ...] = ()) -> Tensor | None:
     """part where it is a parameter, or nested lists of them where it is rows of one shape, all the way down."""
-    kind: Any = type(part)
+    kind: type = type(part)
     if kind in ATOMS or _is_no_part(kind):
         return None
     if isinstance(part, Value):
         return part if part.op is None else None
     rows = None if id(part) in inside else entries(part)
     if rows and set(map(type, rows)) == {Value}:  # the usual case
-        return list(rows) if {x.op for x in rows} == {None} else None
+        values = cast(Sequence[Value], rows)
+        return list(values) if {x.op for x in values} == {None} else None
     found = []
     for row in rows or ():
         tensor = _tensor(row, (*inside, id(part)))

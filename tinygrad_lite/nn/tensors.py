@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from ..engine import Value
 
-Tensor: TypeAlias = "Value | Sequence[Tensor]"  # parameters, in lists nested as a tensor is
+T = TypeVar("T")
+Nested: TypeAlias = "T | Sequence[Nested[T]]"  # in lists nested as a tensor is
+Tensor: TypeAlias = "Nested[Value]"  # parameters
 
 
 def shape(tensor: object) -> tuple[int, ...]:
@@ -37,6 +39,6 @@ def flat(tensor: object) -> Iterator[Any]:
         yield from tensor
 
 
-def mapped(f: Callable[[Any], object], tensor: object) -> object:
+def mapped(f: Callable[[Any], T], tensor: object) -> Nested[T]:
     """f of every entry, in lists nested as those of tensor."""
     return [mapped(f, part) for part in tensor] if isinstance(tensor, (list, tuple)) else f(tensor)

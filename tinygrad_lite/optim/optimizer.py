@@ -128,13 +128,13 @@ class Optimizer:
             found["skips"] = list(self.skips)
         return found
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, object]) -> None:
         vars(self).update(state)
         mistakes.note_optimiser(self)
         mistakes.recognise_spent(self)
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, object]) -> None:
         """Goes on from a `state_dict`; ValueError or TypeError, and nothing changed, where it does not fit."""
         lr, t, numbers = safety.check_state(self, state)
-        skips = safety.check_skips(self, state)
+        skips = safety.check_skips(self, state, t)
         safety.assign([self] * 4, ["_lr", "t", "state", "skips"], [lr, t, numbers, skips])

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import operator
 import reprlib
 from collections import deque
 from collections.abc import Iterable, Mapping, MutableSequence, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from .. import expect
 from ..mistakes import parameter_name
@@ -16,6 +15,8 @@ from ..mistakes import parameter_name
 if TYPE_CHECKING:
     from ..engine import Value
     from .optimizer import Optimizer
+
+T = TypeVar("T")
 
 
 def check_gradients(params: Sequence[Value]) -> None:
@@ -76,18 +77,18 @@ def check_updates(name: str, results: MutableSequence[Any], state_size: int) -> 
         results[i] = tuple([expect.number(f"what {name}.update returns", x) for x in result])
 
 
-def check_skips(opt: Optimizer, state: Mapping[str, Any]) -> list[int]:
+def check_skips(opt: Optimizer, state: Mapping[str, object], t: int) -> list[int]:
     """The skips of a `state_dict`, which has them only where there were any."""
     n = len(opt.params)
     skips = [expect.whole("skips", k, least=0) for k in _listed("skips", state.get("skips", [0] * n))]
     if len(skips) != n:
         raise ValueError(f"the optimiser has {n} parameters, got skips of {len(skips)}")
-    if max(skips) > state["t"]:
-        raise ValueError(f"skips are some of the steps made, t={state['t']}, got {max(skips)}")
+    if max(skips) > t:
+        raise ValueError(f"skips are some of the steps made, t={t}, got {max(skips)}")
     return skips
 
 
-def check_state(opt: Optimizer, state: Mapping[str, Any]) -> tuple[float, int, list[tuple[float, ...]]]:
+def check_state(opt: Optimizer, state: Mapping[str, object]) -> tuple[float, int, list[tuple[float, ...]]]:
     """lr, t and the numbers of a `state_dict`; an error where it is not one of such an optimiser."""
     if not isinstance(state, Mapping):
         raise TypeError(f"load_state_dict expects a dict as of state_dict(), got {reprlib.repr(state)}")
@@ -103,7 +104,7 @@ def check_state(opt: Optimizer, state: Mapping[str, Any]) -> tuple[float, int, l
     return expect.learning_rate(_no_bool("lr", state["lr"])), _steps(state["t"]), rows
 
 
-def _row(i: int, given: Any) -> tuple[float, ...]:
+def _row(i: int, given: object) -> tuple[float, ...]:
     """The numbers that a state keeps for parameter i."""
     name = f"state[{i}]"
     row = tuple([expect.number(name, _no_bool(name, x)) for x in _listed(name, given)])
@@ -112,25 +113,21 @@ def _row(i: int, given: Any) -> tuple[float, ...]:
     return row
 
 
-def _steps(t: Any) -> int:
+def _steps(t: object) -> int:
     """The number of steps made: of any whole kind, such as an array's of one number."""
-    _no_bool("t", t)
-    try:
-        steps = operator.index(t)
-    except TypeError:
-        steps = -1
-    if not 0 <= steps <= 2**53:  # beyond, t + 1.0 is t
-        raise ValueError(f"t must be a whole number of steps, at least 0, got {reprlib.repr(t)}")
+    steps = expect.whole("t", _no_bool("t", t), least=0, of="steps")
+    if steps > 2**53:
+        raise ValueError(f"t must be a whole number of steps, at most 2**53, beyond which t + 1.0 is t; got {steps}")
     return steps
 
 
-def _listed(name: str, given: Any) -> list[Any]:
+def _listed(name: str, given: object) -> list[object]:
     if isinstance(given, (str, bytes, Mapping)) or not hasattr(given, "__len__") or getattr(given, "shape", None) == ():
         raise TypeError(f"{name} must be a list, got {reprlib.repr(given)}")
-    return list(given)
+    return list(cast(Iterable[object], given))
 
 
-def _no_bool(name: str, x: Any) -> Any:
+def _no_bool(name: str, x: T) -> T:
     if isinstance(x, bool) or getattr(getattr(x, "dtype", None), "kind", "") == "b":
         raise TypeError(f"{name} must be a number, got {x!r}")
     return x

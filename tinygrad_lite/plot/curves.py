@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .canvas import LINES, axes_of, number, plain
 
@@ -56,7 +56,6 @@ def history(history: Curve | Mapping[str, Curve], ax: Axes | None = None, label:
 def _curve(history: Curve) -> Sequence[float]:
     """The loss of each epoch."""
     try:
-        losses: Any = getattr(history, "loss", history)
-        return list(map(number, losses))
+        return list(map(number, history.loss if hasattr(history, "loss") else history))
     except (TypeError, ValueError):
         raise TypeError(f"a history is what fit returned, or a list of losses, got {history!r}") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .. import examples, expect, nn
 from ..doctor import FLAT, Examples, Loss, respond, steepness
@@ -203,6 +203,6 @@ def _edges(values: ndarray, scale: str) -> ndarray:
     return edges
 
 
-def _watched(X: Points, y: Examples) -> tuple[Sequence[Any], Sequence[Any]]:
+def _watched(X: Points, y: Examples) -> tuple[Points, Examples]:
     X, y = examples.pairs("Watch", X, y)
     return examples.one_by_one(X), examples.one_by_one(y)

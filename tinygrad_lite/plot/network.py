@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from .. import expect, nn
 from ..engine import Number, Value
@@ -24,13 +24,9 @@ PIXELS = 16  # as many inputs, or more, are drawn as an image if they make a squ
 
 
 def network(
-    model: nn.Module,
-    x: Sequence[Number] | None = None,
-    ax: Axes | None = None,
-    edges: Shown = "weight",
-    units: int = 10,
-    tiles: bool | None = None,
-) -> Axes:
+    model: nn.Module, x: Sequence[Number] | None = None, ax: Axes | None = None, edges: Shown = "weight",
+    units: int = 10, tiles: bool | None = None,
+) -> Axes:  # fmt: skip
     """A network as circles in columns, inputs to the left, outputs to the right, with an edge for each weight.
 
     An edge is orange where its weight is positive, blue where it is negative, and the wider and darker the larger
@@ -56,33 +52,38 @@ def network(
         raise ValueError(f'edges is "weight" or "gradient", got {edges!r}')
     layers = _layers(model)
     nin = len(layers[0].neurons[0].w)
-    side = math.isqrt(nin)
-    square = side * side == nin
-    if tiles and not square:
-        raise ValueError(f"tiles are of inputs that make a square, as 64 of 8 x 8 pixels, got {nin}: leave out tiles")
+    side = _side(nin, tiles)
     given = None if x is None else _activations(layers, x)
     tables = _tables(layers, edges)
     columns = [_places(n, expect.whole("units", units)) for n in (nin, *(len(layer.neurons) for layer in layers))]
-    image = (square and nin >= PIXELS) if tiles is None else tiles
-    if image:
+    if side:
         columns[0] = {}
     ax = _stage(ax, columns)
     for column, (weights, _) in enumerate(tables, start=1):
-        if column > 1 or not image:
+        if column > 1 or not side:
             _edges(ax, column, columns, weights)
     for column, places in enumerate(columns):
         biases = tables[column - 1][1] if column else None
-        tile = tables[0][0].reshape(-1, side, side) if image and column == 1 else None
+        tile = tables[0][0].reshape(-1, side, side) if side and column == 1 else None
         _circles(ax, column, places, None if given is None else given[column], biases, tile)
-    if image:
+    if side:
         _image(ax, None if given is None else given[0].reshape(side, side))
-    names = [f"{side} x {side} inputs" if image else f"{nin} input{'s' * (nin > 1)}"]
+    names = [f"{side} x {side} inputs" if side else f"{nin} input{'s' * (nin > 1)}"]
     names += [f"{len(layer.neurons)} {nn.activation_name(layer.activation)}" for layer in layers]
     _titles(ax, names, edges, columns)
     return ax
 
 
 # --- what is drawn
+
+
+def _side(nin: int, tiles: bool | None) -> int:
+    """How many pixels wide the image is that the inputs are drawn as; 0 where they are drawn as circles."""
+    side = math.isqrt(nin)
+    square = side * side == nin
+    if tiles and not square:
+        raise ValueError(f"tiles are of inputs that make a square, as 64 of 8 x 8 pixels, got {nin}: leave out tiles")
+    return side if ((square and nin >= PIXELS) if tiles is None else tiles) else 0
 
 
 def _layers(model: nn.Module) -> list[nn.Layer]:
@@ -195,16 +196,16 @@ def _circles(
     fill = _diverging()
     for i, y in places.items():
         bias = 0.0 if biases is None else float(biases[i])
-        rim: dict[str, Any] = {"edgecolor": _colour(bias, 0.5) if bias else GREY, "linewidth": 1.0 + 2.0 * abs(bias)}
+        edge, width = _colour(bias, 0.5) if bias else GREY, 1.0 + 2.0 * abs(bias)
         if tiles is not None:
             box = (WIDE * column - TILE, WIDE * column + TILE, y - TILE, y + TILE)
             largest = abs(tiles[i]).max() or 1.0
             ax.imshow(tiles[i], cmap=fill, vmin=-largest, vmax=largest, extent=box, zorder=3, interpolation="nearest")
-            ax.add_patch(Rectangle((box[0], box[2]), 2 * TILE, 2 * TILE, fill=False, zorder=4, **rim))
+            ax.add_patch(Rectangle((box[0], box[2]), 2 * TILE, 2 * TILE, fill=False, ec=edge, lw=width, zorder=4))
         if tiles is None or given is not None:
             at, radius = (WIDE * column, RADIUS) if tiles is None else (WIDE * column + TILE + 0.2, 0.14)
             share = 0.0 if given is None else float(given[i]) / scale
-            ax.add_patch(Circle((at, y), radius, facecolor=fill(0.5 + 0.45 * share), zorder=3, **rim))
+            ax.add_patch(Circle((at, y), radius, fc=fill(0.5 + 0.45 * share), ec=edge, lw=width, zorder=3))
         if tiles is None and given is not None:
             ax.text(at, y, f"{given[i]:.2g}", size=7, ha="center", va="center", color="black", zorder=5)
     rows = list(places)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from .. import examples
 from ..engine import Value
@@ -246,10 +246,12 @@ def _heights(ax: Axes | None, grids: Sequence[ndarray], rows: Points, label: str
     return ax
 
 
-def _colour_bar(ax: Axes, colours: ScalarMappable, **options: Any) -> None:
+def _colour_bar(
+    ax: Axes, colours: ScalarMappable, label: str, format: str | None, ticks: Sequence[float] | None = None
+) -> None:
     """A bar beside the Axes and as tall as they are, whatever their aspect makes of them."""
     bar = ax.inset_axes((1.04, 0.0, 0.05, 1.0))
-    ax.figure.colorbar(colours, cax=bar, **options)
+    ax.figure.colorbar(colours, cax=bar, label=label, format=format, ticks=ticks)
 
 
 def _levels(low: float, high: float) -> tuple[Sequence[float], Literal["min", "neither"], str | None]:

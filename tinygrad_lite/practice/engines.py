@@ -7,13 +7,14 @@ import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from types import CodeType, FrameType
-from typing import Any, NamedTuple, SupportsFloat, TypeVar
+from typing import NamedTuple, SupportsFloat, TypeAlias, TypeVar, cast
 
 from ..engine import Value
 from ..notation import filled
 from .words import EXERCISE, Report, close, is_stub, plain, short, still_empty, told_by
 
 T = TypeVar("T")
+Trace: TypeAlias = "Callable[[FrameType, str, object], Trace]"  # a function for sys.settrace
 
 
 class _Idea(NamedTuple):
@@ -160,7 +161,8 @@ def _compare(my_class: type, program: str, idea: _Idea) -> Report | None:
     except Exception as error:
         empty = still_empty(called) if "NoneType" in str(error) else ""
         return Report(None, empty) if empty else told_by(error).report
-    for what, expected, got in zip(idea.watched.split(), _run(Value, program, idea.watched), found):
+    values = cast(list[float], _run(Value, program, idea.watched))
+    for what, expected, got in zip(idea.watched.split(), values, found):
         if got is ...:
             return Report(None, f"Not answered yet: {what} is still open.")
         number = float(got) if isinstance(got, SupportsFloat) and not isinstance(got, Value) else None
@@ -174,7 +176,7 @@ def _compare(my_class: type, program: str, idea: _Idea) -> Report | None:
     return None
 
 
-def _run(my_class: type, program: str, watched: str) -> list[Any]:
+def _run(my_class: type, program: str, watched: str) -> list[object]:
     namespace: dict[str, object] = {"V": my_class}
     exec(compile(program, EXERCISE, "exec"), namespace)
     return [eval(compile(what, EXERCISE, "eval"), namespace) for what in watched.split()]
@@ -188,7 +190,7 @@ def _limited(run: Callable[[], T], called: set[CodeType]) -> T:
     """run(), stopped by _Endless after _MOST_STEPS lines. Adds the code that was called."""
     steps, before = 0, sys.gettrace()
 
-    def trace(frame: FrameType, event: str, arg: object) -> Any:
+    def trace(frame: FrameType, event: str, arg: object) -> Trace:
         nonlocal steps
         steps += 1
         if steps > _MOST_STEPS:
