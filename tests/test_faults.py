@@ -271,9 +271,18 @@ def line(kind):
 @every_kind
 def test_ctrl_c_at_every_moment_leaves_whole_steps_and_training_goes_on(kind, compiled, request):
     modules = [optim, mistakes, train, *([request.getfixturevalue("quick")] if compiled else [])]
+    assert_ctrl_c_leaves_whole_steps(kind, modules, {"compiled": compiled})
 
+
+@every_kind
+def test_ctrl_c_at_every_moment_of_array_operations_leaves_whole_steps(kind, quick):
+    portable = pytest.importorskip("tinygrad_lite.compiler.portable")
+    assert_ctrl_c_leaves_whole_steps(kind, [mistakes, train, quick, portable], {"backend": "numpy", "check": False})
+
+
+def assert_ctrl_c_leaves_whole_steps(kind, modules, options):
     def run(opt, loss, epochs):
-        fit(loss, opt, [1.0, 2.0, 3.0], [1.0, -1.0, 1.0], epochs=epochs, every=1, compiled=compiled, progress=False)
+        fit(loss, opt, [1.0, 2.0, 3.0], [1.0, -1.0, 1.0], epochs=epochs, every=1, progress=False, **options)
 
     whole = []
     for epochs in range(3):

@@ -278,7 +278,8 @@ def test_all_that_a_new_operation_needs_is_told_at_once():
         "(samples), random points (draw)", "edge cases (edges)", "a reference in mpmath (reference)",
         "bounds of its error (accuracy)", "a rule for dual numbers (dual)", "another spelling (rewritings)",
         "its name in PyTorch, JAX and CasADi (peers)",
-        "no: row in tinygrad_lite/compiler/lowerings.py (LOWERINGS)", "no: export in tinygrad_lite/__init__.py",
+        "no: row in tinygrad_lite/compiler/lowerings.py (LOWERINGS)",
+        "no: row in tinygrad_lite/compiler/elementwise.py (ELEMENTWISE)", "no: export in tinygrad_lite/__init__.py",
         "no: method of Value in tinygrad_lite/methods.py (`python tests/generated.py` writes it)",
         "no: row in tests/README.md (`python -m tests.accuracy --write` writes it)",
     ):  # fmt: skip
@@ -298,6 +299,7 @@ def test_what_is_elsewhere_and_not_in_the_table_is_told():
         "tanh is a record of ops.py and is not in OPS",
         "tanh has a record in tests/operations.py and is not in OPS",
         "tanh has a lowering (LOWERINGS) and is not in OPS",
+        "tanh has a row for arrays (ELEMENTWISE) and is not in OPS",
     ]
 
 

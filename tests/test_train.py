@@ -383,6 +383,27 @@ def test_without_llvmlite_none_means_the_engine_and_true_names_the_extra(monkeyp
         fit(loss, optim.SGD(params, 0.1), X, Y, epochs=1, compiled=True, progress=False)
 
 
+def test_a_backend_is_for_compiled_steps():
+    params, loss = small()
+    with pytest.raises(ValueError, match="backend='numpy' is for compiled steps: leave compiled=False out"):
+        fit(loss, optim.SGD(params, 0.1), X, Y, epochs=1, compiled=False, backend="numpy", progress=False)
+    with pytest.raises(ValueError, match="backend must be 'native', 'numpy' or None, got 'llvm'"):
+        fit(loss, optim.SGD(params, 0.1), X, Y, epochs=1, compiled=True, backend="llvm", progress=False)
+
+
+def test_the_backend_that_is_named_makes_the_steps(monkeypatch):
+    portable = pytest.importorskip("tinygrad_lite.compiler.portable")
+    made, run = [], portable.ArraySteps.train
+    monkeypatch.setattr(portable.ArraySteps, "train", lambda *given: made.append(1) or run(*given))
+    ends = []
+    for options in {"compiled": False}, {"compiled": None, "backend": "numpy"}:
+        params, loss = small()
+        fit(loss, optim.SGD(params, 0.1), X, Y, epochs=3, batch_size=4, progress=False, **options)
+        ends.append(numbers(params))
+        assert bool(made) == ("backend" in options)
+    assert ends[1] == pytest.approx(ends[0], rel=1e-12)
+
+
 # --- when it breaks
 
 

@@ -212,7 +212,7 @@ def _cluster(workers: int | None) -> Iterator[Client | None]:
 
 def _scores(model: nn.MLP, X: Sequence[list[float]]) -> list[Any]:
     """What the model says of every point: compiled where that is possible, else scalar by scalar."""
-    if importlib.util.find_spec("llvmlite"):
+    if importlib.util.find_spec("numpy"):
         return list(jit(model).batch(X).tolist())
     with no_grad():
         return [model(x) for x in X]

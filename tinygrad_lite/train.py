@@ -46,7 +46,7 @@ class History:
 
 def fit(
     loss: Loss, opt: Optimizer, X: Examples[object] | Shards = _MISSING, y: Examples[object] = _MISSING, *, epochs: int,
-    batch_size: int | None = None, seed: int = 0, compiled: bool | None = None,
+    batch_size: int | None = None, seed: int = 0, compiled: bool | None = None, backend: str | None = None,
     schedule: Callable[[int], float] | None = None, penalty: Callable[[], Number] | None = None,
     clip_grad_norm: float | None = None, tol: float | None = None,
     callback: Callable[[int, History], object] | None = None, every: int | None = None,
@@ -63,20 +63,21 @@ def fit(
     epochs : how often each example is shown.
     batch_size : examples per step. None takes all at once; else they are shuffled every epoch, from `seed`.
     seed : of the shuffles. Which is due follows from opt.t, the steps made: k calls of one epoch are one call of k.
-    compiled : True runs whole epochs in native code, which needs the extra `jit`. None does so where it can, else the
+    compiled : True runs whole epochs in compiled code, which needs NumPy. None does so where it can, else the
         engine computes every scalar itself (RuntimeWarning that says why). Compiled, loss and penalty are recorded
         once, and again where a callback has changed a plain number that they close over, name as a global, or find in a
         list, dict or attribute there.
+    backend : of compiled code, as of `jit`: "native", "numpy" or None; a name means compiled=True.
     schedule : function of the steps made, the learning rate in place of opt.lr.
     penalty : function that returns a Value to add once a batch, such as lambda: nn.l2(ps, 1e-4).
     clip_grad_norm : how long the gradient of a step may be; a longer one is scaled down, see `optim.clip_grad_norm`.
     tol : stop when no parameter moves more in a step (the lectures' |dtheta| < eps).
     callback : function (epoch, history), called after every `every` epochs, counted from 1, and at the end; a true
         answer stops the training. What it changes, also inside X and y, counts.
-    every : None is after each epoch, but in native code a few times a second.
+    every : None is after each epoch, but compiled a few times a second.
     progress : whether to show a bar on stderr (tqdm where it is installed).
-    check : first compares a few examples and one update of native code with the engine's. Where they differ, the engine
-        trains (RuntimeWarning), or compiled=True raises.
+    check : first compares a few examples and one update of compiled code with the engine's. Where they differ, the
+        engine trains (RuntimeWarning), or compiled=True raises.
     client : a `distributed.Client`: its workers, which need the extra `dask`, compute the gradients, each compiled
         once, and this process makes the steps. X and y are sharded, see `data.shard`; shards made before are given
         as X, without y.
@@ -96,6 +97,7 @@ def fit(
     run = _Run(
         loss, opt, ([], []) if isinstance(X, Shards) else (X, y), shards, epochs, batch_size,
         expect.seed("seed", seed), schedule, penalty, clip_grad_norm, tol, every, callback is not None, history,
+        backend,
     )  # fmt: skip
     loop = _eager_epochs(run) if shards else _loop(run, compiled, check)
     bar = _progress_bar(epochs, progress)
@@ -145,6 +147,7 @@ class _Run:
     every: int | None
     watched: bool
     history: History
+    backend: str | None
     rising: bool = False  # has a warning said so?
 
     def __post_init__(self) -> None:
@@ -153,7 +156,7 @@ class _Run:
         else:
             from .compiler import jit
 
-            self.function = jit(self.loss)
+            self.function = jit(self.loss, backend=self.backend)
         self.size = n = self.n
         if self.batch_size is not None:
             self.size = min(n, expect.whole("batch_size", self.batch_size, of="examples (None: all of them)"))
@@ -197,17 +200,25 @@ class _Run:
 
 
 def _loop(run: _Run, compiled: bool | None, check: bool) -> Generator[int]:
-    """Native code where it is wanted and possible, else the engine: yields the number of an epoch when it is done."""
-    if compiled is None and not (importlib.util.find_spec("llvmlite") and importlib.util.find_spec("numpy")):
+    """Compiled where it is wanted and possible, else the engine: yields the number of an epoch when it is done."""
+    if run.backend is not None:
+        if compiled is False:
+            raise ValueError(f"backend={run.backend!r} is for compiled steps: leave compiled=False out")
+        compiled = True
+    if compiled is None and not importlib.util.find_spec("numpy"):
         compiled = False
     if compiled is False:
         return _eager_epochs(run)
     try:
         from .compiler.training import Trainer
     except ImportError:
-        raise ImportError("fit(compiled=True) needs llvmlite and numpy: pip install 'tinygrad_lite[jit]'") from None
+        raise ImportError(
+            "fit(compiled=True) needs numpy, and llvmlite for native code: pip install 'tinygrad_lite[jit]'"
+        ) from None
     try:
-        trainer = Trainer(run.loss, run.opt, run.X, run.y, run.size, run.order, run.penalty, run.tol, run.clip, check)
+        trainer = Trainer(
+            run.loss, run.opt, run.X, run.y, run.size, run.order, run.penalty, run.tol, run.clip, check, run.backend
+        )
         _check_skips(run.opt, trainer)
     except Exception as error:  # whatever the user's functions raise on placeholders
         if compiled:
@@ -332,7 +343,7 @@ def _step(opt: Optimizer, value: Value, clip: float | None, measured: bool) -> f
 
 
 class _CompiledLoop:
-    """Runs native code for about a tenth of a second at a time, at most to the epoch that is asked for."""
+    """Runs compiled steps for about a tenth of a second at a time, at most to the epoch that is asked for."""
 
     def __init__(self, run: _Run, trainer: Trainer) -> None:
         self.run, self.trainer, self.history = run, trainer, run.history
@@ -435,7 +446,7 @@ class _CompiledLoop:
         _check_loss(self.trainer.last_loss, len(self.history.loss) + 1, self.history.steps)
         self.run.opt.spend(accumulate=True)  # these gradients are not used yet
         self.run.opt.step()  # says which gradient or parameter is not finite
-        raise FloatingPointError("only native code made a number that is not finite: use compiled=False")
+        raise FloatingPointError("only compiled code made a number that is not finite: use compiled=False")
 
 
 def _check_loss(value: float, epoch: int, steps: int) -> None:

@@ -14,10 +14,9 @@ from ..random_graphs import TAME, THOUSANDS, Recipe, block
 from ..sampling import sample
 from .error_bounds import Tally, error_bounds, may_choose_otherwise
 
-pytest.importorskip("llvmlite")
 np = pytest.importorskip("numpy")
 
-pytestmark = pytest.mark.sample(6)
+pytestmark = [pytest.mark.sample(6), pytest.mark.usefixtures("backend")]
 
 inf = math.inf
 

@@ -5,6 +5,7 @@ import math
 import random
 import subprocess
 import sys
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 
@@ -13,12 +14,11 @@ import pytest
 from tinygrad_lite import Value, anomaly, grad, hessian, nn, no_grad, ops
 from tinygrad_lite.compiler import jit, native
 
-pytest.importorskip("llvmlite")
 np = pytest.importorskip("numpy")
 program = pytest.importorskip("tinygrad_lite.compiler.program")
 trace_module = pytest.importorskip("tinygrad_lite.compiler.trace")
 
-pytestmark = pytest.mark.sample(4)
+pytestmark = [pytest.mark.sample(4), pytest.mark.usefixtures("backend")]
 
 X = [[0.5, -1.0], [2.0, 0.25], [-0.75, 1.5]]
 Y = [1.0, -1.0, 1.0]
@@ -325,6 +325,7 @@ def test_a_compiled_node_takes_part_in_anomaly_detection_of_the_graph_around_it(
         (mean * 1e5).backward()
 
 
+@pytest.mark.parametrize("backend", ["native"], indirect=True)
 @pytest.mark.parametrize("registers", [16, 32])
 @pytest.mark.parametrize("width", [1, 2, 4, 8])
 @pytest.mark.parametrize("nouts", [(5, 3, 1), (16, 13, 1)], ids=str)
@@ -404,14 +405,8 @@ def test_a_gradient_with_respect_to_parameters_can_be_taken_inside():
 
 def count_compilations(monkeypatch):
     made = []
-    original = native.Library
-
-    class Counted(original):
-        def __init__(self, *arguments):
-            made.append(self)
-            super().__init__(*arguments)
-
-    monkeypatch.setattr(native, "Library", Counted)
+    plan = program.plan
+    monkeypatch.setattr(program, "plan", lambda *arguments: made.append(1) or plan(*arguments))
     return made
 
 
@@ -449,6 +444,7 @@ def test_another_shape_of_arguments_is_recorded_anew():
 # --- what it became
 
 
+@pytest.mark.parametrize("backend", ["native"], indirect=True)
 def test_ir_asm_and_stats_tell_of_the_program_compiled_last():
     _, loss = model_and_loss()
     f = jit(loss)
@@ -465,6 +461,21 @@ def test_ir_asm_and_stats_tell_of_the_program_compiled_last():
     assert str(s) == repr(s)
 
 
+@pytest.mark.parametrize("backend", ["numpy"], indirect=True)
+def test_ir_and_stats_tell_of_array_operations_too():
+    _, loss = model_and_loss()
+    f = jit(loss)
+    f.mean(X, Y)
+    assert "[4 + 1*4] = dot(scalars[0 + 3*4 + 1*2], lanes[0 + 1*2], scalars[2 + 3*4])" in f.ir
+    assert f.ir.count("\n") + 1 == f.stats.groups + 3 and "] += sum of mul(" in f.ir
+    with pytest.raises(RuntimeError, match="NumPy runs array operations, see `ir`"):
+        _ = f.asm
+    assert f.stats.examples_per_block >= 32 and f.stats.bytes > 0
+    for text in "scalars recorded", "groups", "examples a block", f"{f.stats.bytes:,}":
+        assert text in repr(f.stats)
+    assert "machine instructions" not in repr(f.stats)
+
+
 def test_nothing_is_told_before_the_first_call():
     f = jit(lambda x: x * 2)
     for name in "ir", "asm", "stats":
@@ -474,6 +485,72 @@ def test_nothing_is_told_before_the_first_call():
         _ = f.parameters
 
 
+PRODUCTS = {
+    "rows by weights": lambda a, b, w: [[ops.dot(x, v) for v in w] for x in a],
+    "weights by rows": lambda a, b, w: [[ops.dot(v, x) for x in a] for v in w],
+    "rows by rows": lambda a, b, w: [[ops.dot(x, y) for y in b] for x in a],
+    "row by row": lambda a, b, w: [ops.dot(x, y) for x, y in zip(a, b)],
+    "row by weights": lambda a, b, w: [ops.dot(x, v) for x, v in zip(a, w)],
+    "backwards": lambda a, b, w: [[ops.dot(x[::-1], v) for v in w] for x in a],
+    "both backwards": lambda a, b, w: [[ops.dot(x[::-1], v[::-1]) for v in w] for x in a],
+    "every second": lambda a, b, w: [[ops.dot(x[::2], v[::2]) for v in w] for x in a],
+    "in a mixed order": lambda a, b, w: [[ops.dot([x[i] for i in (2, 0, 4, 1)], v[:4]) for v in w] for x in a],
+    "one's own among the weights": lambda a, b, w: [ops.dot([*v[:2], x[0], *v[3:]], x) for x, v in zip(a, w)],
+    "of weights": lambda a, b, w: [[ops.dot(u, v) * x[0] for v in w] for u, x in zip(w, a)],
+    "of weights, and more": lambda a, b, w: [ops.dot([*v, x[0]], [*w[0], x[1]]) for x, v in zip(a, w)],
+    "sums": lambda a, b, w: [ops.total([*x, *v]) for x, v in zip(a, w)],
+    "means": lambda a, b, w: [ops.mean([*v, *x]) for x, v in zip(a, w)],
+}
+
+
+@pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS)
+@pytest.mark.parametrize("strict", [False, True], ids=["default", "strict"])
+def test_rows_of_any_pattern_are_multiplied(product, strict):
+    r = np.random.default_rng(0)
+    w = [[Value(x) for x in row] for row in r.normal(size=(4, 5))]
+    parameters = [x for row in w for x in row]
+    A, B = r.normal(size=(2, 7, 4, 5))
+
+    def f(a, b):
+        found = product(a, b, w)
+        return found if isinstance(found[0], Value) else [x for row in found for x in row]
+
+    expected = [f([[Value(x) for x in row] for row in a], b.tolist()) for a, b in zip(A, B)]
+    found = jit(f, strict=strict).batch(A.tolist(), B.tolist())
+    np.testing.assert_allclose(found, [[x.data for x in row] for row in expected], rtol=1e-12, atol=1e-13)
+    mean = jit(lambda a, b: ops.mean([x * x for x in f(a, b)]), strict=strict).mean(A.tolist(), B.tolist())
+    eager = ops.mean([ops.mean([x * x for x in row]) for row in expected])
+    assert mean.data == pytest.approx(eager.data, rel=1e-12)
+    assert gradient_of(mean, parameters) == pytest.approx(gradient_of(eager, parameters), rel=1e-11, abs=1e-13)
+
+
+def test_strict_values_are_the_engines_to_the_last_bit():
+    model = nn.MLP(2, [7, 6, 1], activation="relu", seed=3)  # sums and products alone, so that only their order counts
+    x, y = examples(50)
+    f = jit(lambda x, y: [(model(x) - y) ** 2, ops.total([*x, 1e16, y, -1e16]), ops.mean(x)], strict=True)
+    expected = [
+        [(model(a) - b).data ** 2, ops.total([*a, 1e16, b, -1e16]), ops.mean(a)] for a, b in zip(x.tolist(), y.tolist())
+    ]
+    assert f.batch(x, y).tolist() == expected
+
+
+@pytest.mark.parametrize("backend", ["numpy"], indirect=True)
+def test_a_million_examples_take_the_memory_of_a_block():
+    model = nn.MLP(2, [16, 16, 1], seed=0)
+    f = jit(lambda x, y: nn.hinge(model(x), y))
+    x, y = np.tile(np.array(X), (100_000, 1)), np.tile(np.array(Y), 100_000)
+    value, gradient = f.value_and_grad(X, Y)
+    tracemalloc.start()
+    try:
+        found, whole = f.value_and_grad(x, y)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found == pytest.approx(value, rel=1e-12) and whole == pytest.approx(gradient, rel=1e-9, abs=1e-12)
+    assert peak < 6 * 8 * x.size + 4 * f.stats.bytes  # the examples read, as rows; each would need 170 numbers
+
+
+@pytest.mark.parametrize("backend", ["native"], indirect=True)
 def test_strict_code_has_no_fused_multiply_add_and_default_code_has():
     w = [Value(float(i)) for i in range(5)]
 
@@ -782,13 +859,57 @@ def test_the_floating_point_mode_of_the_process_is_as_before():
         f.mean(*examples(9))
 
 
+@pytest.mark.parametrize("backend", ["native"], indirect=True)
 @pytest.mark.parametrize("missing", ["llvmlite.binding", "llvmlite"])
 def test_without_llvmlite_the_error_names_the_extra(monkeypatch, missing):
     native.host.cache_clear()
     monkeypatch.setitem(sys.modules, missing, None)
     monkeypatch.delitem(sys.modules, "llvmlite.binding", raising=False) if missing == "llvmlite" else None
-    with pytest.raises(ImportError, match=r"pip install 'tinygrad_lite\[jit\]'"):
-        jit(lambda x: x)
+    with pytest.raises(ImportError, match=r"llvmlite and numpy: pip install 'tinygrad_lite\[jit\]'"):
+        jit(lambda x: x, backend="native")
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize("backend", ["numpy"], indirect=True)
+@pytest.mark.parametrize("missing", ["llvmlite.binding", "llvmlite"])
+def test_without_llvmlite_numpy_computes(missing):
+    code = (
+        f"import sys; sys.modules[{missing!r}] = None;"
+        "from tinygrad_lite import Value, fit, jit, optim;"
+        "w = Value(3.0); f = jit(lambda x: (w * x) ** 2);"
+        "assert f.value_and_grad([1.0, 2.0])[1].tolist() == [15.0] and '# each block' in f.ir;"
+        "fit(lambda x, y: (w * x - y) ** 2, optim.SGD([w], 0.25), [1.0], [1.0], epochs=1, compiled=True);"
+        "assert w.data == 2.0"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("backend", ["numpy"], indirect=True)
+def test_without_numpy_the_error_names_the_extra():
+    code = (
+        "import sys; sys.modules['numpy'] = None;"
+        "from tinygrad_lite import Value, fit, jit, optim\n"
+        "w = Value(3.0)\n"
+        "def train(**options):\n"
+        "    return fit(lambda x, y: (w * x - y) ** 2, optim.SGD([w], 0.25), [1.0], [1.0], epochs=1, **options)\n"
+        "for call in (lambda: jit(lambda x: x), lambda: jit(lambda x: x, backend='numpy'),\n"
+        "             lambda: train(compiled=True), lambda: train(backend='numpy')):\n"
+        "    try:\n"
+        "        call()\n"
+        "    except ImportError as error:\n"
+        "        assert 'numpy' in str(error) and \"pip install 'tinygrad_lite[jit]'\" in str(error)\n"
+        "    else:\n"
+        "        raise AssertionError\n"
+        "train(progress=False)\n"
+        "assert w.data == 2.0"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("name", ["llvm", "", 1])
+def test_another_backend_is_refused(name):
+    with pytest.raises(ValueError, match=f"backend must be 'native', 'numpy' or None, got {name!r}"):
+        jit(lambda x: x, backend=name)
 
 
 def test_importing_the_package_imports_neither_llvmlite_nor_numpy():

@@ -10,10 +10,9 @@ from tinygrad_lite.compiler import jit
 from ..operations import EDGES, OPERATIONS
 from .error_bounds import error_bounds
 
-pytest.importorskip("llvmlite")
 np = pytest.importorskip("numpy")
 
-pytestmark = pytest.mark.sample(5)
+pytestmark = [pytest.mark.sample(5), pytest.mark.usefixtures("backend")]
 
 each_op = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
 

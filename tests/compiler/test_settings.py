@@ -117,8 +117,8 @@ def test_a_penalty_reads_its_strength_anew_too():
 
 def test_what_does_not_change_the_graph_compiles_nothing(monkeypatch):
     made = []
-    program = training.StepProgram
-    monkeypatch.setattr(training, "StepProgram", lambda *arguments: made.append(1) or program(*arguments))
+    step = training.Update
+    monkeypatch.setattr(training, "Update", lambda *arguments: made.append(1) or step(*arguments))
     w, log = Value(0.5), {"epoch": 0}
 
     def loss(x, y):

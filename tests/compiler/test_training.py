@@ -17,12 +17,11 @@ from tinygrad_lite import TrainingWarning, Value, data, fit, jit, nn, ops, optim
 
 from ..test_optim import RECORDS
 
-pytest.importorskip("llvmlite")
 pytest.importorskip("numpy")
 program = pytest.importorskip("tinygrad_lite.compiler.program")
 native = pytest.importorskip("tinygrad_lite.compiler.native")
 
-pytestmark = pytest.mark.sample(2)
+pytestmark = [pytest.mark.sample(2), pytest.mark.usefixtures("backend")]
 
 X, Y = data.moons(20, noise=0.1, seed=1)
 N = len(X)
@@ -107,6 +106,7 @@ def test_every_batch_size_follows_the_eager_path(batch_size):
     assert history.steps == 10 * math.ceil(N / min(batch_size, N)) and len(history.loss) == 10
 
 
+@pytest.mark.parametrize("backend", ["native"], indirect=True)
 @pytest.mark.parametrize("registers", [16, 32])
 @pytest.mark.parametrize("width", [1, 2, 4, 8])
 def test_machines_of_other_registers_follow_the_eager_path(monkeypatch, width, registers):
@@ -145,6 +145,11 @@ def test_schedules_follow_the_eager_path(schedule):
 )
 def test_penalties_count_once_a_batch(penalty):
     both_agree(penalty=penalty, batch_size=8, epochs=20)
+
+
+@pytest.mark.parametrize("longest", [0.0, 0.05, 100.0])
+def test_gradients_are_clipped_as_in_eager(longest):
+    both_agree(clip_grad_norm=longest, batch_size=8, epochs=10, make_optimizer=OPTIMIZERS["momentum"])
 
 
 @pytest.mark.parametrize("batch_size", [None, 7])

@@ -94,7 +94,7 @@ REFUSED = {
     "caught": (caught, "a branch depends on it"),
     "isinstance": (
         lambda x, t: (2.0 if isinstance(t, float) else 1.0) * W[0],
-        "engine computes 1.0, native code 0.5",
+        "engine computes 1.0, compiled code 0.5",
     ),
     "int": (lambda x, t: W[int(t)] * 1.0, r"int\(\) or an index was made of it"),
     "max": (lambda x, t: max(x) * W[0], "a branch depends on it"),

@@ -1,4 +1,4 @@
-"""What `jit` returns: from arguments to native code and back to Values."""
+"""What `jit` returns: from arguments to a backend's program and back to Values."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ..nn.tensors import flat
 from ..op import Op, as_float
 from ..shards import Shards
 from . import native, trust
+from .backends import Backend
 from .batches import Batch, batch_of, blame, check_preconditions, numbers_of
 from .program import Program, Stats, cached_program
 from .trace import Array, Shape, Structure, Trace, Tracer, kind_of, trace
@@ -25,9 +26,12 @@ class Compiled:
     """What `jit` returns. Compiles at the first call for each shape of arguments, and again only where
     these change; graphs that were compiled before are taken from a cache."""
 
-    def __init__(self, function: Callable[..., object], strict: bool = False, check: bool = True) -> None:
+    def __init__(
+        self, function: Callable[..., object], strict: bool = False, check: bool = True, backend: str | None = None
+    ) -> None:
         self._function = function
-        self.strict, self.check = strict, check
+        self.strict, self.check, self._wanted = strict, check, backend
+        self._backend = Backend.chosen(backend)
         self._traces: dict[tuple[Shape, ...], Trace] = {}
         self._programs: dict[tuple[object, ...], Program] = {}
         self._checked: set[tuple[tuple[Shape, ...], str]] = set()
@@ -149,14 +153,14 @@ class Compiled:
             self._checked.add((batch.shapes, kind))
 
     def __copy__(self) -> Compiled:
-        return Compiled(self._function, self.strict, self.check)
+        return Compiled(self._function, self.strict, self.check, self._wanted)
 
     def __deepcopy__(self, memo: dict[int, object]) -> Compiled:
         """Of a copied model the copy: what is compiled belongs to the original's parameters."""
-        return Compiled(copy.deepcopy(self._function, memo), self.strict, self.check)
+        return Compiled(copy.deepcopy(self._function, memo), self.strict, self.check, self._wanted)
 
     def __reduce__(self) -> tuple[type[Compiled], tuple[object, ...]]:
-        return Compiled, (self._function, self.strict, self.check)
+        return Compiled, (self._function, self.strict, self.check, self._wanted)
 
     # --- what it became
 
@@ -169,13 +173,13 @@ class Compiled:
 
     @property
     def ir(self) -> str:
-        """The optimised LLVM text of the program compiled last."""
-        return self._last().library.ir
+        """The program compiled last as text: optimised LLVM, or NumPy's operations on slots of memory, one a line."""
+        return self._last().ir
 
     @property
     def asm(self) -> str:
-        """The machine code of the program compiled last, as assembly text."""
-        return self._last().library.asm
+        """The machine code of the program compiled last, as assembly text; NumPy makes none: RuntimeError."""
+        return self._last().asm
 
     @property
     def stats(self) -> Stats:
@@ -187,7 +191,7 @@ class Compiled:
             raise RuntimeError(f"{self.__name__} has not been compiled yet: call it once")
         return self._latest
 
-    # --- from arguments to native code
+    # --- from arguments to a program
 
     def _batch(self, arrays: Sequence[ArrayLike]) -> Batch:
         batch, known = batch_of(arrays), list(self._traces)
@@ -213,7 +217,9 @@ class Compiled:
             found = self._programs.get(key)
             if found is None:
                 places = [*traced.places, *[traced.inputs[i] for i in wrt]]
-                found = self._programs[key] = cached_program(traced, kind, self.strict, exact, places)
+                found = self._programs[key] = cached_program(
+                    traced, kind, self.strict, exact, places, self._backend.program
+                )
             self._latest = found
             return found
 

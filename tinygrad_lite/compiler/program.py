@@ -1,18 +1,20 @@
-"""Native code for a computation: planned, written, compiled, called."""
+"""Programs: a computation that a backend has planned and compiled; native code; the cache."""
 
 from __future__ import annotations
 
 import ctypes
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Container, Hashable, Iterator, Sequence
 
 import numpy as np
 
 from ..engine import Value
+from ..ops import Op
 from . import native
 from .code import Module
 from .computation import Computation
 from .kernel import TILES, Kernel, Layout
+from .loop import Loop
 from .lowerings import LOWERINGS
 from .nests import nested
 from .plan import Plan, plan
@@ -26,29 +28,79 @@ MOST_PROGRAMS = 64  # that the cache keeps
 
 
 class Program:
-    """Native code for one computation."""
+    """A computation that can be called: what those of all backends have in common.
 
-    names: tuple[str, ...] = ("run",)  # of the functions that are called from here
+    row: doubles of an example's inputs. bytes: of working memory. padded, in programs of training steps: numbers from
+    one row of parameters or state to the next.
+    """
+
+    row_ops: Container[Op]  # whose operands the backend reads in rows
+    row: int
+    bytes: int
+    padded: int
 
     def __init__(self, computation: Computation) -> None:
-        self.kind, self.exact, self.outputs = computation.kind, computation.exact, computation.outputs
-        self.traced_terms = computation.traced_terms
-        self.plan = plan(computation, rows={op for op, lowering in LOWERINGS.items() if lowering.row})
-        self.layout = _layout(self.plan)
-        self.bytes = 8 * (self.plan.scalars + self.plan.lanes * self.layout.stride)
+        self.kind, self.exact, self.strict = computation.kind, computation.exact, computation.strict
+        self.outputs, self.traced_terms = computation.outputs, computation.traced_terms
+        self.plan = plan(computation, self.row_ops)
+        self.slots = np.array([slot for _, slot in self.plan.results])
+        self.build()
+        self.seconds = time.perf_counter() - computation.began
+
+    def build(self) -> None:
+        """From the plan to what can be called; sets row and bytes."""
+        raise NotImplementedError
+
+    def check_bytes(self) -> None:
+        """MemoryError where the plan asks for too many."""
         if self.bytes > MOST_BYTES:
             raise MemoryError(
                 f"this graph needs {self.bytes / 2**30:.1f} GiB of working memory, more than {MOST_BYTES >> 30}"
             )
-        self.row = self.layout.row  # doubles of one example
-        self.slots = np.array([slot for _, slot in self.plan.results])
+
+    def __call__(self, rows: Array, order: Array, seed: float, parameters: Array) -> Array:
+        """rows: (examples, self.row) float64; order: n int64 places in it; parameters: float64.
+
+        Returns (outputs, n) for kind "each", else the vector of sums: outputs, then gradients.
+        """
+        raise NotImplementedError
+
+    def train(self, loop: Loop) -> tuple[int, float]:
+        """Steps until the loop ends: why it did, and the loss of the last batch. Programs of training steps have it."""
+        raise NotImplementedError
+
+    @property
+    def ir(self) -> str:
+        """What the plan became, as text."""
+        raise NotImplementedError
+
+    @property
+    def asm(self) -> str:
+        """The machine code, as assembly text."""
+        raise NotImplementedError
+
+    def measures(self) -> Iterator[tuple[str, str, int, str]]:
+        """What `Stats` shows of the backend: name of the attribute, name in the table, number, meaning."""
+        raise NotImplementedError
+
+
+class NativeProgram(Program):
+    """Machine code, by LLVM."""
+
+    row_ops = frozenset(op for op, lowering in LOWERINGS.items() if lowering.row)
+    names: tuple[str, ...] = ("run",)  # of the functions that are called from here
+
+    def build(self) -> None:
+        self.layout = _layout(self.plan)
+        self.row = self.layout.row
+        self.bytes = 8 * (self.plan.scalars + self.plan.lanes * self.layout.stride)
+        self.check_bytes()
         many = sum(LOWERINGS[group.op].long for group in self.plan.groups) > MANY_LONG
-        module = Module(self.layout.width, fused=not computation.strict, shared=many)
+        module = Module(self.layout.width, fused=not self.strict, shared=many)
         self.write(module)
         self.text = module.text()
         self.library = native.Library(self.text, self.names)
         self.link()
-        self.seconds = time.perf_counter() - computation.began
         self._free: list[tuple[Array, Array]] = []
 
     def write(self, module: Module) -> None:
@@ -65,10 +117,6 @@ class Program:
         )
 
     def __call__(self, rows: Array, order: Array, seed: float, parameters: Array) -> Array:
-        """rows: (examples, self.row) float64; order: n int64 places in it; parameters: float64.
-
-        Returns (outputs, n) for kind "each", else the vector of sums: outputs, then gradients.
-        """
         n = len(order)
         memory = scalars, lanes = self.take_memory()
         scalars[: self.plan.parameters] = parameters
@@ -101,6 +149,24 @@ class Program:
     def give_back(self, memory: tuple[Array, Array]) -> None:
         self._free.append(memory)
 
+    @property
+    def ir(self) -> str:
+        return self.library.ir
+
+    @property
+    def asm(self) -> str:
+        return self.library.asm
+
+    def measures(self) -> Iterator[tuple[str, str, int, str]]:
+        plan, layout = self.plan, self.layout
+        loops = sum(len(nested(phase)) for phase in (plan.before, plan.blocks, plan.after))
+        yield "loops", "loops", loops, "groups that share a loop over their members"
+        yield "lanes", "lanes", layout.width, "examples in one vector instruction"
+        examples = layout.width * layout.vectors
+        yield "examples_per_block", "examples a block", examples, "worked on together, in the cache"
+        instructions = sum(line.startswith("\t") and not line.startswith("\t.") for line in self.asm.splitlines())
+        yield "instructions", "machine instructions", instructions, "whatever the width of the layers"
+
 
 def _layout(plan: Plan) -> Layout:
     host = native.host()
@@ -116,13 +182,15 @@ def _layout(plan: Plan) -> Layout:
 cache: dict[Hashable, Program] = {}
 
 
-def cached_program(trace: Trace, kind: str, strict: bool, exact: bool, places: Sequence[Tracer]) -> Program:
-    """A Program, or the one compiled before for an equal graph: its numbers are read at each call."""
-    key = (graph_key(trace, places), kind, strict, exact)
+def cached_program(
+    trace: Trace, kind: str, strict: bool, exact: bool, places: Sequence[Tracer], make: Callable[[Computation], Program]
+) -> Program:
+    """A Program, or the one made before for an equal graph: its numbers are read at each call. make: the backend's."""
+    key = (graph_key(trace, places), kind, strict, exact, make)
     found = cache.pop(key, None)
     if found is None:
         with native.no_collector():
-            found = Program(Computation(trace, kind, strict, exact, places))
+            found = make(Computation(trace, kind, strict, exact, places))
     cache[key] = found  # the latest used is last
     while len(cache) > MOST_PROGRAMS:
         del cache[next(iter(cache))]
@@ -147,29 +215,27 @@ def graph_key(trace: Trace, places: Sequence[Tracer]) -> Hashable:
 class Stats:
     """What became of a graph. str() and repr() are a small table."""
 
+    loops: int
+    lanes: int
+    examples_per_block: int
+    instructions: int
+
     def __init__(self, program: Program) -> None:
-        plan, layout = program.plan, program.layout
         self.scalars_recorded = program.traced_terms
-        self.scalars_simplified = plan.simplified_terms
-        self.groups = len(plan.groups)
-        self.loops = sum(len(nested(phase)) for phase in (plan.before, plan.blocks, plan.after))
-        self.lanes = layout.width
-        self.examples_per_block = layout.width * layout.vectors
-        self.instructions = sum(
-            line.startswith("\t") and not line.startswith("\t.") for line in program.library.asm.splitlines()
-        )
+        self.scalars_simplified = program.plan.simplified_terms
+        self.groups = len(program.plan.groups)
         self.compile_seconds = program.seconds
         self.bytes = program.bytes
+        self._measures = list(program.measures())
+        for name, _, count, _ in self._measures:
+            setattr(self, name, count)
 
     def __repr__(self) -> str:
         rows = [
             ("scalars recorded", f"{self.scalars_recorded:,}", "values and derivatives, one by one"),
             ("after simplification", f"{self.scalars_simplified:,}", "equal ones once, constants folded"),
             ("groups", f"{self.groups:,}", "scalars that are computed alike"),
-            ("loops", f"{self.loops:,}", "groups that share a loop over their members"),
-            ("lanes", f"{self.lanes:,}", "examples in one vector instruction"),
-            ("examples a block", f"{self.examples_per_block:,}", "worked on together, in the cache"),
-            ("machine instructions", f"{self.instructions:,}", "whatever the width of the layers"),
+            *[(label, f"{count:,}", meaning) for _, label, count, meaning in self._measures],
             ("working memory", f"{self.bytes:,} bytes", ""),
             ("compile time", f"{self.compile_seconds:.3f} s", ""),
         ]

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import ctypes
 
+import numpy as np
+
 from .code import Code, Module
 from .computation import Computation, Update, needed_terms
+from .loop import AT, EPOCHS, FACTOR, LOSS, MOVE, NO_LOSS, NO_STEP, RUNNING, SEEN, SHUFFLED, STEPS, STILL, Loop
 from .lowerings import LOWERINGS
-from .program import Program
+from .program import NativeProgram
 from .simplify import CONSTANT
+from .trace import Array
 
-# what the native loop returns
-RUNNING, NO_LOSS, NO_STEP, STILL = 0, 1, 2, 3
-# the state of the native loop: the next example of this epoch, steps and epochs done, loss of this epoch so
-# far and over how many examples, largest move of the last step, is this epoch shuffled?, by what the gradient of the
-# last step was scaled
-AT, STEPS, EPOCHS, LOSS, SEEN, MOVE, SHUFFLED, FACTOR, PLACES = range(9)
 _ARGUMENTS = [
     "scalars", "lanes", "rows", "order", "random", "parameters", "state", "news", "rates", "losses", "progress",
     "sizes", "numbers", "status",
 ]  # fmt: skip
 
 
-class StepProgram(Program):
+class StepProgram(NativeProgram):
     """The sum and gradient of a batch, and in the same module the update of parameters and the loop over steps.
 
     count: how many parameters move, the first ones. tol: stop where none moves more than %numbers says. clip: scale
@@ -35,20 +33,32 @@ class StepProgram(Program):
         self.update, self.count, self.tol, self.clip = update, count, tol, clip
         super().__init__(computation)
 
-    @property
-    def padded(self) -> int:
-        """Numbers from one row of parameters or state to the next: whole vectors."""
-        return -(-self.count // self.layout.width) * self.layout.width
-
     def write(self, module: Module) -> None:
         super().write(module)
+        self.padded = -(-self.count // self.layout.width) * self.layout.width  # whole vectors
         self._write_update(module)
         parameters = ", ".join(f"ptr %{name}" for name in _ARGUMENTS)
         module.function("train", parameters, lambda code: _Loop(code, self).write())
 
     def link(self) -> None:
         super().link()
-        self.train = self.library.function("train", *[ctypes.c_void_p] * len(_ARGUMENTS))
+        self._train = self.library.function("train", *[ctypes.c_void_p] * len(_ARGUMENTS))
+
+    def train(self, loop: Loop) -> tuple[int, float]:
+        memory = scalars, lanes = self.take_memory()
+        scalars[self.count : self.count + len(loop.others)] = loop.others
+        status: Array = np.zeros(1, dtype=np.int64)
+        sizes = np.array([len(loop.order), loop.batch, len(loop.rates)], dtype=np.int64)
+        numbers = np.array([-1.0 if loop.tol is None else loop.tol, loop.before, loop.clip or 0.0], dtype=float)
+        arrays = [
+            scalars, lanes, loop.rows, loop.order, loop.random, loop.parameters, loop.state, loop.news, loop.rates,
+            loop.losses, loop.progress, sizes, numbers, status,
+        ]  # fmt: skip
+        self._train(*[a.ctypes.data for a in arrays])
+        loop.gradients[:] = scalars[self.slots[1 : 1 + self.count]] * (loop.progress[FACTOR] if self.clip else 1.0)
+        value = float(scalars[self.slots[0]])
+        self.give_back(memory)
+        return int(status[0]), value
 
     def _write_update(self, module: Module) -> None:
         """@update: the optimiser's rule for all parameters, into %news; %fine: is every number finite?"""

@@ -1,4 +1,4 @@
-"""Whole epochs of `fit` in native code; parameters and state are in arrays meanwhile."""
+"""Whole epochs of `fit`, compiled; parameters and state are in arrays meanwhile."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from ..mistakes import not_a_loss
 from ..ops import Op
 from ..optim import Optimizer
 from . import native, trust
+from .backends import Backend
 from .batches import batch_of, blame, check_preconditions, numbers_of
 from .computation import Computation, Update
-from .program import graph_key
-from .steps import AT, EPOCHS, FACTOR, LOSS, PLACES, RUNNING, SEEN, STEPS, STILL, StepProgram
+from .loop import AT, EPOCHS, LOSS, PLACES, RUNNING, SEEN, STEPS, STILL, Loop
+from .program import Program, graph_key
 from .trace import Array, Number, Trace, Tracer, trace, traced_nodes
 
 __all__ = ["RUNNING", "STILL", "Trainer"]
@@ -29,7 +30,7 @@ SHORT, MOST_READ = 64, 2000  # entries of a list that may be settings; parts tha
 
 
 class Trainer:
-    """Trains opt.params natively, some steps at a time.
+    """Trains opt.params by a backend, some steps at a time.
 
     The optimiser's `update` is traced once and runs on many parameters at a time. Parameters and
     optimiser state change together, after a step's numbers have all been found finite.
@@ -47,12 +48,14 @@ class Trainer:
         tol: float | None,
         clip: float | None = None,
         check: bool = True,
+        backend: str | None = None,
     ) -> None:
+        self.backend = Backend.chosen(backend)
         self.examples = batch_of([X, y])
         self.loss, self.opt, self.batch, self.tol, self.clip = loss, opt, batch, tol, clip
         self.penalty_function, self.check = penalty, check
         self._record()
-        self._programs: dict[bool, StepProgram] = {}
+        self._programs: dict[bool, Program] = {}
         self._settings = _settings(opt)
         self.exact = False
         program = self.program()
@@ -152,7 +155,7 @@ class Trainer:
                     "compute it inside the loss, or train with compiled=False"
                 )
 
-    def program(self) -> StepProgram:
+    def program(self) -> Program:
         """The program of a step, quick or exact."""
         if self.exact not in self._programs:
             penalty = None if self.penalty is None else _on_places(self.penalty, self.joined)
@@ -164,7 +167,9 @@ class Trainer:
                         f"{type(self.opt).__name__}.update changes attributes of its own, which a step in native code "
                         "does not: keep what changes in its state (state_size)"
                     )
-                made = StepProgram(step, update, len(self.opt.params), self.tol is not None, self.clip is not None)
+                made = self.backend.steps(
+                    step, update, len(self.opt.params), self.tol is not None, self.clip is not None
+                )
             self._programs[self.exact] = made
         return self._programs[self.exact]
 
@@ -223,25 +228,21 @@ class Trainer:
     def run(self, rates: Array) -> tuple[int, list[float]]:
         """len(rates) steps at these learning rates. Returns RUNNING, or why it stopped early, and the mean
         loss of each epoch that ended."""
-        program = self.program()
+        program, k = self.program(), len(self.opt.params)
         self.rates, self.begun, self.ahead = rates, int(self.progress[STEPS]), True
-        memory = scalars, lanes = program.take_memory()
-        count = len(self.opt.params)
-        scalars[count : len(self.values)] = numbers_of(self.values[count:])
-        status: Array = np.zeros(1, dtype=np.int64)
-        losses = np.zeros(len(rates) + 1)
-        sizes = np.array([self.examples.n, self.batch, len(rates)], dtype=np.int64)
-        numbers = np.array([-1.0 if self.tol is None else self.tol, self.start_steps, self.clip or 0.0], dtype=float)
         self.progress[EPOCHS] = 0.0
-        arrays = [
-            scalars, lanes, self.rows, self.order, self.random, self.parameters, self.state, self.news,
-            rates, losses, self.progress, sizes, numbers, status,
-        ]  # fmt: skip
-        program.train(*[a.ctypes.data for a in arrays])
-        self.gradients = scalars[program.slots[1 : 1 + count]] * (1.0 if self.clip is None else self.progress[FACTOR])
-        self.last_loss = float(scalars[program.slots[0]])
-        program.give_back(memory)
-        return int(status[0]), losses[: int(self.progress[EPOCHS])].tolist()
+        loop = Loop(
+            self.rows, self.order, self.random, numbers_of(self.values[k:]), self.parameters, self.state, self.news,
+            np.zeros(k), rates, np.zeros(len(rates) + 1), self.progress, self.batch, self.start_steps, self.tol,
+            self.clip,
+        )  # fmt: skip
+        status = RUNNING
+        try:
+            status, self.last_loss = program.train(loop)
+        finally:  # also of the whole steps before Ctrl-C
+            if status != RUNNING or self.progress[STEPS] > self.begun:
+                self.gradients = loop.gradients
+        return status, loop.losses[: int(self.progress[EPOCHS])].tolist()
 
 
 def _settings(opt: Optimizer) -> dict[str, str]:

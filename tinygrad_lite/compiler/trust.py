@@ -56,7 +56,7 @@ def _value_differs(result: Value, native: float, error: float) -> str:
     """The bound is that of the operations: rounding errors of a few units in each, carried forward along the graph."""
     if math.isfinite(native) and not abs(result.data - native) > 1e4 * error + 1e-9 * abs(result.data) + 1e-300:
         return ""  # also without a bound (nan), where an operand is infinite
-    return f"the engine computes {result.data!r}, native code {native!r}"
+    return f"the engine computes {result.data!r}, compiled code {native!r}"
 
 
 def _gradient_differs(result: Value, native: Sequence[float], wrt: Sequence[Value]) -> str:
@@ -72,7 +72,7 @@ def _gradient_differs(result: Value, native: Sequence[float], wrt: Sequence[Valu
         expected = arrived.get(x, 0.0)
         if abs(expected - got) > 1e-6 * weight.get(x, 0.0) + 1e-8 * largest:
             name = x.label or f"a parameter of {x.data:g}"
-            return f"the engine's derivative with respect to {name} is {expected!r}, native code's {got!r}"
+            return f"the engine's derivative with respect to {name} is {expected!r}, compiled code's {got!r}"
     return ""
 
 
@@ -155,8 +155,8 @@ def check_update(opt: Optimizer, before: Sequence[tuple[float, ...]], gradient: 
         ):
             raise ValueError(
                 f"{type(opt).__name__}.update does something else with placeholders than with numbers: parameter {i} "
-                f"becomes {expected[0]!r} in the engine, {after[i].tolist()[0]!r} in native code; check=False switches "
-                "this comparison off"
+                f"becomes {expected[0]!r} in the engine, {after[i].tolist()[0]!r} in compiled code; check=False "
+                "switches this comparison off"
             )
 
 
