@@ -15,6 +15,7 @@ import tinygrad_lite
 from tinygrad_lite import nn, ops
 from tinygrad_lite.compiler import vector_math
 from tinygrad_lite.compiler.lowerings import LOWERINGS
+from tinygrad_lite.export.rows import ROWS
 
 from .operation import *
 
@@ -1708,6 +1709,8 @@ def missing(table: tuple[ops.Op, ...] = ops.OPS) -> list[str]:
             lacks = [f"record in tests/operations.py with {', '.join(lacks)}"]
         if op not in LOWERINGS:
             lacks.append("row in tinygrad_lite/compiler/lowerings.py (LOWERINGS)")
+        if op not in ROWS:
+            lacks.append("row in tinygrad_lite/export/rows.py (ROWS)")
         if callable(getattr(vector_math, op.name, None)) and record.vectorised is None:
             lacks.append("operands that try its code in vector_math.py (vectorised, in its record)")
         if record.operator is None and not (
@@ -1725,6 +1728,7 @@ def missing(table: tuple[ops.Op, ...] = ops.OPS) -> list[str]:
         "is a record of ops.py": [op for op in vars(ops).values() if isinstance(op, ops.Op)],
         "has a record in tests/operations.py": OPERATIONS,
         "has a lowering (LOWERINGS)": LOWERINGS,
+        "has a row of C and JavaScript (ROWS)": ROWS,
     }
     for what, known in elsewhere.items():
         found += [f"{op.name} {what} and is not in OPS" for op in known if op not in table]

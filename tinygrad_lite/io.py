@@ -33,7 +33,11 @@ def save(model: Module, path: str | os.PathLike[str]) -> None:
     np, safetensors = _libraries()
     _check_model("save", model)
     arrays = {name: np.array(numbers, dtype="<f8") for name, numbers in model.state_dict().items()}
-    content = _encode(safetensors, arrays)
+    write_whole(path, _encode(safetensors, arrays))
+
+
+def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
+    """Writes a file, atomically: see `save`."""
     old = _regular(path)
     path = Path(os.path.realpath(path))
     if not path.parent.is_dir():
