@@ -8,7 +8,6 @@ import pytest
 
 from tinygrad_lite import Op, Value, data, dot, exp, export, fit, grad, nn, ops, optim
 
-from ..sampling import sample
 from .running import by_node, call, compiled
 
 
@@ -28,8 +27,11 @@ def digits():
     X, y = data.digits()
     X, y, X_test, y_test = data.split(X, y, test=0.2, seed=0)
     model = nn.MLP(64, [32, 10], activation="tanh", seed=0)
-    loss = lambda x, k: nn.cross_entropy(model(x), k)
-    fit(loss, optim.Adam(model.parameters(), 0.01), X, y, epochs=3, batch_size=32, progress=False)
+
+    def loss(x, k):
+        return nn.cross_entropy(model(x), k)
+
+    fit(loss, optim.Adam(model.parameters(), 0.01), X, y, epochs=2, batch_size=32, progress=False)
     return model, X_test, y_test
 
 
@@ -55,7 +57,10 @@ def test_the_held_out_digits_are_read_as_python_reads_them(digits, tmp_path):
 def test_code_does_not_grow_with_the_width_of_layers():
     def code(n, **options):
         model = nn.MLP(n, [n, n, 10], activation="tanh", seed=0)
-        loss = lambda x, k: nn.cross_entropy(model(x), k)
+
+        def loss(x, k):
+            return nn.cross_entropy(model(x), k)
+
         options = {"parameters": "argument", **options}
         if options.pop("step", False):
             options["optimizer"] = optim.Adam(model.parameters(), 0.01)
@@ -63,7 +68,7 @@ def test_code_does_not_grow_with_the_width_of_layers():
         return len([line for line in text.splitlines() if line.startswith("  ") and not re.match(r"  +\d", line)])
 
     for options in {}, {"gradient": True}, {"step": True}:
-        assert code(40, **options) <= code(20, **options) + 5 < 400
+        assert code(16, **options) <= code(12, **options) + 5 < 400
 
 
 OPTIMISERS = {
@@ -81,7 +86,7 @@ class Training:
     """Steps of fit on moons, and what an exported step needs to repeat them."""
 
     def __init__(self, optimiser, steps=100):
-        X, y = data.moons(40, seed=0)
+        X, y = data.moons(20, seed=0)
         model = nn.MLP(2, [8, 8, 1], activation="tanh", seed=0)
         self.loss = lambda x, side: nn.bce_with_logits(model(x), (side + 1) / 2)
         self.optimiser = optimiser(model.parameters())
@@ -95,7 +100,7 @@ class Training:
         return history.loss, numbers_of(source)
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("rule", OPTIMISERS)
 def test_a_training_step_in_c_is_that_of_fit(rule, tmp_path):
     training = Training(OPTIMISERS[rule])
@@ -115,7 +120,7 @@ def test_a_training_step_in_c_is_that_of_fit(rule, tmp_path):
     close(list(parameters), numbers, 1e-9)
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("rule", OPTIMISERS)
 def test_a_training_step_in_javascript_is_that_of_fit(rule):
     training = Training(OPTIMISERS[rule])
@@ -170,7 +175,7 @@ def test_all_nodes_of_a_graph_give_numbers_gradients_and_local_derivatives(tmp_p
     y.backward()
     order = y_nodes(y)
     source = export.javascript(y, nodes=True)
-    assert source.results[: len(order)] == [*source.results[: len(order)]] and source.results[0] == "a"
+    assert source.results[0] == "a" and len(source.results) == 2 * len(order) + sum(len(v.args) for v in order)
     expected = [v.data for v in order] + [v.grad for v in order]
     expected += [d or 0.0 for v in order for d in v.local_grads]
     for got in both(tmp_path, y, nodes=True, inputs=[[0.75, -1.5]]):
@@ -185,7 +190,10 @@ def y_nodes(root):
 
 def test_a_gradient_is_that_of_the_parameters_in_pytorchs_layout(tmp_path):
     model = nn.MLP(3, [4, 2], activation="relu", seed=1)
-    loss = lambda x, k: nn.cross_entropy(model(x), k)
+
+    def loss(x, k):
+        return nn.cross_entropy(model(x), k)
+
     source = export.c(loss, [0.0] * 3, 0, gradient=True)
     assert source.tensors == {
         "layers.0.weight": (4, 3), "layers.0.bias": (4,), "layers.1.weight": (2, 4), "layers.1.bias": (2,),
@@ -205,7 +213,9 @@ def test_a_gradient_is_that_of_the_parameters_in_pytorchs_layout(tmp_path):
 
 
 def test_a_gradient_by_the_inputs_and_functions_without_parameters(tmp_path):
-    f = lambda x, k: k * x**2
+    def f(x, k):
+        return k * x**2
+
     for got in both(tmp_path, f, 0.0, 0.0, gradient="inputs", inputs=[[3.0, 2.0]]):
         close(got, [18.0, 12.0, 9.0])
     with pytest.raises(ValueError, match='gradient="inputs"'):

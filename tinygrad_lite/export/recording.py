@@ -12,7 +12,7 @@ from .. import ops
 from ..compiler.computation import Update, sums_over_examples, varying_terms
 from ..compiler.native import lock, no_collector
 from ..compiler.simplify import INPUT, PARAMETER, STATE, Terms
-from ..compiler.trace import ARRAY, Number, Shape, Trace, Tracer, kind_of, trace, tracing
+from ..compiler.trace import ARRAY, Number, Shape, Trace, Tracer, kind_of, trace, traced_nodes, tracing
 from ..contents import leading_to, reached
 from ..derivatives import adjoints
 from ..engine import Value, topological_order
@@ -22,6 +22,15 @@ from ..optim import Optimizer
 from ..parts import names, numbered
 
 Gradient = bool | str  # True: by the parameters, or the leaves of a Value; "inputs": by the numbers of an example
+
+
+# whose local derivatives are finite at finite operands: what was not selected gets 0 x local = 0 without a mask
+_FINITE = frozenset({
+    ops.add, ops.sub, ops.mul, ops.neg, ops.abs_, ops.dot, ops.total, ops.mean, ops.tanh, ops.sigmoid, ops.softplus,
+    ops.relu, ops.leaky_relu, ops.sin, ops.cos, ops.atan, ops.erf, ops.sign, ops.step, ops.floor, ops.round_,
+    ops.detach, ops.equal, ops.less, ops.less_equal, ops.where, ops.clip, ops.maximum, ops.minimum, ops.pick, ops.logsumexp,
+    ops.cross_entropy,
+})  # fmt: skip
 
 
 class _Terms(Terms):
@@ -145,7 +154,8 @@ def _of_step(loss: Callable[..., object], example: Sequence[object], opt: Optimi
     terms = _Terms(strict=False)
     leaves: dict[Value, int] = {x: terms.leaf(INPUT, i) for i, x in enumerate(traced.inputs)}
     leaves |= {x: terms.leaf(PARAMETER, i) for i, x in enumerate(places)}
-    wanted = terms.include([traced.outputs[0], *_gradient(traced.outputs[0], places[:moved])], leaves)
+    masked = any(node.op not in _FINITE for node in traced_nodes(traced.outputs[0], set()))
+    wanted = terms.include([traced.outputs[0], *_gradient(traced.outputs[0], places[:moved], masked)], leaves)
     varying, weight = varying_terms(terms), terms.leaf(STATE, 0)  # 1 / examples
     sums = sums_over_examples(terms, wanted)
     means = [terms.add(ops.mul, (s, weight)) if varying[i] else i for s, i in zip(sums, wanted)]
@@ -155,9 +165,9 @@ def _of_step(loss: Callable[..., object], example: Sequence[object], opt: Optimi
     )  # fmt: skip
 
 
-def _gradient(root: Number, wrt: Sequence[Tracer]) -> list[Value]:
+def _gradient(root: Number, wrt: Sequence[Tracer], masked: bool = True) -> list[Value]:
     with tracing():
-        return adjoints(Tracer.record(ops.mul, (root, 1.0)), wrt)  # also of a constant
+        return adjoints(Tracer.record(ops.mul, (root, 1.0)), wrt, masked)  # also of a constant
 
 
 def _trace(f: Callable[..., object], example: Sequence[object], parameters: Sequence[Value] = ()) -> Trace:

@@ -103,8 +103,8 @@ class Writer:
             index = _sum(base, (o.dj, j), (o.di, i), (o.dk, k))
         else:
             entries = o.table.ravel().tolist()
-            array, shift = self.place(o.lanes, min(entries))
-            table = self.table([entry - min(entries) + shift for entry in entries])
+            array, shift = self.place(o.lanes, first := min(entries))
+            table = self.table([entry - first + shift for entry in entries])
             index = f"{table}[{_sum(at, (o.columns * o.count, j), (o.count, i), (1, k))}]"
         if array == "x" and self.found.update:
             index = f"at + {index}"
