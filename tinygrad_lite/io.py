@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .nn import Module, shape
+from .nn.sequences import in_sequence
 from .parts import printable
 
 _CHECKSUM = "tinygrad_lite.sha256"
@@ -64,7 +65,7 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
 
 def load(model: Module, path: str | os.PathLike[str]) -> None:
     """Reads the parameters of model from a safetensors file: one of `save`'s, whose checksum must hold,
-    or PyTorch's (float64, float32 or float16).
+    or PyTorch's (float64, float32 or float16), also of an nn.Sequential, whose layers are taken in order.
 
     ValueError, and model unchanged, where the file is damaged, truncated, of another kind, or made for
     another model: before more is read than the model has room for. OSError where path is none or no file. Nothing in
@@ -91,7 +92,7 @@ def load(model: Module, path: str | os.PathLike[str]) -> None:
     if ours and _encode(safetensors, arrays) != content:  # what `save` would write, bit for bit
         raise ValueError(f"{path} is damaged: its content does not match its checksum; copy it again")
     got = {name: array.shape for name, array in arrays.items()}
-    if expected != got:
+    if expected != got and in_sequence(expected, got) is None:
         raise _another_model(path, expected, got)
     model.load_state_dict({name: array.astype(float).tolist() for name, array in arrays.items()})
 

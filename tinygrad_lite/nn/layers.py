@@ -119,6 +119,17 @@ class MLP(Module):
         activations = [activation] * (len(nouts) - 1) + [output]
         self.layers = [Layer(m, n, phi, init, rng) for m, n, phi in zip(sizes, nouts, activations)]
 
+    @classmethod
+    def from_torch(cls, sequential: Any) -> MLP:
+        """The MLP that a PyTorch nn.Sequential of Linear layers and activations is, with its numbers."""
+        from .from_torch import layers_of
+
+        found = layers_of(sequential)
+        model = cls(found[0][0], [nout for _, nout, _, _ in found], init=lambda nin, rng: 0.0)
+        model.layers = [Layer(nin, nout, phi, lambda nin, rng: 0.0) for nin, nout, phi, _ in found]
+        model.load_state_dict({f"layers.{i}.{k}": x for i, (*_, state) in enumerate(found) for k, x in state.items()})
+        return model
+
     def __call__(self, x: Sequence[Number]) -> Any:
         """x: nin numbers or Values. Returns the last layer's Values, or its one Value."""
         x = expect.inputs("MLP", len(self.layers[0].neurons[0].w), x)
