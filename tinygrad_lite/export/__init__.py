@@ -7,14 +7,17 @@ source.py     one file as text
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from typing import Any
 
+from ..nn import MLP, Layer
 from ..optim import Optimizer
 from .language import C, JavaScript
 from .recording import Gradient, recorded
 from .source import Source, source
 
-__all__ = ["Source", "c", "javascript"]
+__all__ = ["Source", "c", "javascript", "onnx", "torch"]
 
 
 def c(
@@ -62,6 +65,38 @@ def javascript(
       return g;
     """
     return _written(JavaScript(), f, example, gradient, nodes, optimizer, name, parameters)
+
+
+def onnx(f: object, path: str | os.PathLike[str], *example: object) -> None:
+    """Writes a model or a feed-forward function of one example as an ONNX file of doubles, whole or not at all.
+
+    Its one input is `input`, (examples, numbers of an example), its one output `output`, (examples, results). Needs the
+    extra `onnx`.
+
+    Parameters
+    ----------
+    f, example : as for `c`.
+
+    Raises
+    ------
+    NotImplementedError : an operation that onnxruntime does not have for doubles, by name. ValueError : a result that
+    depends on no number of an example. OSError : as of `save`.
+    """
+    from ..io import write_whole
+    from .onnx_model import Graph
+
+    write_whole(path, Graph(recorded(f, example, False, False, None)).model())
+
+
+def torch(model: MLP | Layer) -> Any:
+    """PyTorch's nn.Sequential of a model, in float64: a Linear module for each layer, and its activation.
+
+    ImportError where torch is missing; NotImplementedError for an activation that PyTorch has no module for.
+    `nn.MLP.from_torch(sequential)` is the way back.
+    """
+    from .torch_model import sequential
+
+    return sequential(model)
 
 
 def _written(

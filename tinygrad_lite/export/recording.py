@@ -28,8 +28,8 @@ Gradient = bool | str  # True: by the parameters, or the leaves of a Value; "inp
 _FINITE = frozenset({
     ops.add, ops.sub, ops.mul, ops.neg, ops.abs_, ops.dot, ops.total, ops.mean, ops.tanh, ops.sigmoid, ops.softplus,
     ops.relu, ops.leaky_relu, ops.sin, ops.cos, ops.atan, ops.erf, ops.sign, ops.step, ops.floor, ops.round_,
-    ops.detach, ops.equal, ops.less, ops.less_equal, ops.where, ops.clip, ops.maximum, ops.minimum, ops.pick, ops.logsumexp,
-    ops.cross_entropy,
+    ops.detach, ops.equal, ops.less, ops.less_equal, ops.where, ops.clip, ops.maximum, ops.minimum, ops.pick,
+    ops.logsumexp, ops.cross_entropy,
 })  # fmt: skip
 
 
