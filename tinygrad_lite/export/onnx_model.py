@@ -13,7 +13,8 @@ from ..compiler.plan import Group, Operand, plan
 from ..compiler.simplify import CONSTANT, PARAMETER
 from ..op import Op
 from .recording import Recorded
-from .rows import IN_ROWS
+from .rows import IN_ROWS, SUMS
+from .writer import slots_of
 
 OPSET, VERSION = 17, 8  # of 2022: what runtimes of these years read
 Array = np.ndarray
@@ -21,30 +22,12 @@ Array = np.ndarray
 # an ONNX operator, or (graph, *operands) -> a tensor: as far as onnxruntime has them for doubles
 Row = str | Callable[..., str]
 ONNX: dict[Op, Row] = {
-    ops.add: "Add",
-    ops.sub: "Sub",
-    ops.mul: "Mul",
-    ops.div: "Div",
-    ops.neg: "Neg",
-    ops.abs_: "Abs",
-    ops.power: "Pow",
-    ops.exp: "Exp",
-    ops.log: "Log",
-    ops.sqrt: "Sqrt",
-    ops.sin: "Sin",
-    ops.cos: "Cos",
-    ops.tanh: "Tanh",
-    ops.sigmoid: "Sigmoid",
-    ops.relu: "Relu",
-    ops.sign: "Sign",
-    ops.floor: "Floor",
-    ops.round_: "Round",
-    ops.detach: "Identity",
-    ops.softplus: lambda g, x: g.node(
-        "Add", g.node("Relu", x), _log1p(g, g.node("Exp", g.node("Neg", g.node("Abs", x))))
-    ),
-    ops.expm1: lambda g, x: g.node("Sub", g.node("Exp", x), g.number(1.0)),
+    ops.add: "Add", ops.sub: "Sub", ops.mul: "Mul", ops.div: "Div", ops.neg: "Neg", ops.abs_: "Abs", ops.power: "Pow",
+    ops.exp: "Exp", ops.log: "Log", ops.sqrt: "Sqrt", ops.sin: "Sin", ops.cos: "Cos", ops.tanh: "Tanh",
+    ops.sigmoid: "Sigmoid", ops.relu: "Relu", ops.sign: "Sign", ops.floor: "Floor", ops.round_: "Round",
     ops.log1p: lambda g, x: _log1p(g, x),
+    ops.softplus: lambda g, x: g.node("Add", g.node("Relu", x), _log1p(g, _exp_of_minus_size(g, x))),
+    ops.expm1: lambda g, x: g.node("Sub", g.node("Exp", x), g.number(1.0)),
     ops.exp2: lambda g, x: g.node("Pow", g.number(2.0), x),
     ops.hypot: lambda g, a, b: g.node("Sqrt", g.node("Add", g.node("Mul", a, a), g.node("Mul", b, b))),
     ops.exp_difference: lambda g, a, b: g.node("Exp", g.node("Sub", a, b)),
@@ -55,12 +38,16 @@ ONNX: dict[Op, Row] = {
     ops.where: lambda g, c, a, b: g.node("Where", g.node("Cast", c, to=g.bool), a, b),
     ops.leaky_relu: lambda g, x, slope: g.node("Where", g.node("Less", g.number(0.0), x), x, g.node("Mul", slope, x)),
     ops.clip: lambda g, x, low, high: g.node("Min", g.node("Max", x, low), high),
-}
+}  # fmt: skip
 _FOLDS = {ops.maximum: ("ReduceMax", "Max"), ops.minimum: ("ReduceMin", "Min")}
 
 
 def _log1p(g: Graph, x: str) -> str:
     return g.node("Log", g.node("Add", x, g.number(1.0)))
+
+
+def _exp_of_minus_size(g: Graph, x: str) -> str:
+    return g.node("Exp", g.node("Neg", g.node("Abs", x)))
 
 
 class Graph:
@@ -120,10 +107,7 @@ class Graph:
 
     def slots(self, group: Group, o: Operand) -> Array:
         """(members, operands in the row)"""
-        if o.table is not None:
-            return o.table.reshape(len(group.terms), o.count)
-        j, i, k = np.ogrid[: group.rows, : group.columns, : o.count]
-        found: Array = o.base + j * o.dj + i * o.di + k * o.dk
+        found: Array = np.array(slots_of(group, o))
         return found.reshape(len(group.terms), o.count)
 
     def taken(self, slots: Array) -> str:
@@ -158,7 +142,7 @@ class Graph:
 
     def group(self, group: Group) -> str:
         op = group.op
-        if op in (ops.dot, ops.total, ops.mean):
+        if op in SUMS:
             terms = [self.products(group, run.operands, run.count) for run in group.runs]
             if group.start is not None:
                 terms.append(self.operand(group, group.start))

@@ -7,74 +7,37 @@ from __future__ import annotations
 from .. import ops
 from ..op import Op
 
-
-def _call(name: str) -> str:
-    return name + "({0})"
-
-
+_OF_C = (
+    ops.floor, ops.exp, ops.expm1, ops.exp2, ops.log, ops.log1p, ops.log2, ops.log10, ops.sqrt, ops.sin, ops.cos,
+    ops.tan, ops.asin, ops.acos, ops.atan, ops.sinh, ops.cosh, ops.tanh, ops.asinh, ops.acosh, ops.atanh, ops.erf,
+    ops.sigmoid,
+)  # fmt: skip
+OF_ARRAYS = (ops.maximum, ops.minimum, ops.pick, ops.logsumexp, ops.cross_entropy)
+SUMS = (ops.dot, ops.total, ops.mean)
 # an expression of the operands {0}, {1}, ...; of an operation on any number of operands the name of a helper, which
 # takes them as an array and its length. None: a sum, which is written as a loop
 ROWS: dict[Op, str | None] = {
-    ops.add: "{0} + {1}",
-    ops.sub: "{0} - {1}",
-    ops.mul: "{0} * {1}",
-    ops.div: "{0} / {1}",
-    ops.neg: "-{0}",
-    ops.abs_: _call("fabs"),
-    ops.power: "power({0}, {1})",
+    **{op: op.name + "({0})" for op in _OF_C}, **{op: op.name for op in OF_ARRAYS}, **dict.fromkeys(SUMS),
+    **{op: f"{{0}} {op.symbol} {{1}}" for op in (ops.add, ops.sub, ops.mul, ops.div)},
+    **{op: f"{{0}} {op.symbol} {{1}} ? 1.0 : 0.0" for op in (ops.equal, ops.less, ops.less_equal)},
+    **{op: op.name + "({0}, {1})" for op in (ops.power, ops.hypot, ops.atan2, ops.exp_difference)},
     ops.mod: "modulo({0}, {1})",
     ops.floor_div: "floor_quotient({0}, {1})",
-    ops.floor: _call("floor"),
-    ops.round_: _call("rint"),
-    ops.detach: "{0}",
-    ops.exp: _call("exp"),
-    ops.expm1: _call("expm1"),
-    ops.exp2: _call("exp2"),
-    ops.log: _call("log"),
-    ops.log1p: _call("log1p"),
-    ops.log2: _call("log2"),
-    ops.log10: _call("log10"),
-    ops.sqrt: _call("sqrt"),
-    ops.cbrt: _call("cube_root"),
-    ops.hypot: "hypot({0}, {1})",
-    ops.sin: _call("sin"),
-    ops.cos: _call("cos"),
-    ops.tan: _call("tan"),
-    ops.asin: _call("asin"),
-    ops.acos: _call("acos"),
-    ops.atan: _call("atan"),
-    ops.atan2: "atan2({0}, {1})",
-    ops.sinh: _call("sinh"),
-    ops.cosh: _call("cosh"),
-    ops.asinh: _call("asinh"),
-    ops.acosh: _call("acosh"),
-    ops.atanh: _call("atanh"),
-    ops.erf: _call("erf"),
-    ops.tanh: _call("tanh"),
-    ops.sigmoid: _call("sigmoid"),
+    ops.neg: "-{0}",
+    ops.abs_: "fabs({0})",
+    ops.round_: "rint({0})",
+    ops.cbrt: "cube_root({0})",
     ops.softplus: "({0} < 0.0 ? 0.0 : {0}) + log1p(exp(-fabs({0})))",
     ops.relu: "{0} <= 0.0 ? 0.0 : {0}",
     ops.leaky_relu: "{0} > 0.0 ? {0} : {1} * {0}",
     ops.sign: "{0} < 0.0 ? -1.0 : {0} > 0.0 ? 1.0 : {0}",
     ops.step: "{0} > 0.0 ? 1.0 : {0} <= 0.0 ? 0.0 : {0}",
-    ops.equal: "{0} == {1} ? 1.0 : 0.0",
-    ops.less: "{0} < {1} ? 1.0 : 0.0",
-    ops.less_equal: "{0} <= {1} ? 1.0 : 0.0",
     ops.where: "{0} != 0.0 ? {1} : {2}",
     ops.clip: "clip({0}, {1}, {2})",
-    ops.exp_difference: "exp_difference({0}, {1})",
-    ops.maximum: "maximum",
-    ops.minimum: "minimum",
-    ops.pick: "pick",
-    ops.logsumexp: "logsumexp",
-    ops.cross_entropy: "cross_entropy",
-    ops.dot: None,
-    ops.total: None,
-    ops.mean: None,
-}
+    ops.detach: "{0}",
+}  # fmt: skip
 # whose operands are read in a loop, where they are side by side in memory
-IN_ROWS = frozenset({ops.maximum, ops.minimum, ops.logsumexp, ops.cross_entropy, ops.dot, ops.total, ops.mean})
-OF_ARRAYS = frozenset({*IN_ROWS, ops.pick}) - {ops.dot, ops.total, ops.mean}
+IN_ROWS = frozenset({*OF_ARRAYS, *SUMS}) - {ops.pick}
 
 _EXTREME = """
 static real {name}(const real *xs, int n) {{
@@ -165,10 +128,3 @@ static real cross_entropy(const real *xs, int n) {
   return x == largest ? log_rest(xs, n - 1, largest) : (largest - x) + log_rest(xs, n - 1, largest);
 }""",
 }
-
-
-def no_row(op: Op, where: str = "export/rows.py") -> NotImplementedError:
-    """The error for an operation that no row says how to write."""
-    return NotImplementedError(
-        f"export cannot write {op.name} yet: add a row to {where}, or write {op.name} with operations of the table"
-    )

@@ -20,7 +20,7 @@ from ..compiler.simplify import CONSTANT
 from ..op import Op
 from .language import C, JavaScript
 from .recording import Recorded
-from .rows import IN_ROWS, OF_ARRAYS, ROWS, no_row
+from .rows import IN_ROWS, OF_ARRAYS, ROWS
 
 MOST_GROUPS = 20_000  # statements that are not alike: beyond, a compiler takes minutes
 UNROLLED = 4  # the longest row that is written out instead of looped over
@@ -39,10 +39,12 @@ class Writer:
         self.lines: list[str] = []
         self.tables: list[str] = []
         self.indent, self.longest = 1, 1
-        operands = [o for group in self.plan.groups for o in (*group.operands, group.result) if o and o.number is None]
+        # operands in memory, and their slots
+        self.read = [(o.lanes, slots_of(g, o)) for g in self.plan.groups for o in g.operands if o.number is None]
         # p and m, or x and z, are one memory where some operation reads a row across both
         self.joined = {
-            lanes: any(self._crosses(o, lanes) for o in operands if o.lanes == lanes) for lanes in (True, False)
+            lanes: any(self._crosses(slots, lanes) for varying, slots in self.read if varying == lanes)
+            for lanes in (True, False)
         }
 
     # --- text
@@ -73,18 +75,8 @@ class Writer:
         """How many slots come first that are the caller's: parameters, or numbers of an example."""
         return self.plan.inputs if lanes else self.plan.parameters
 
-    def _crosses(self, o: Operand, lanes: bool) -> bool:
-        slots = list(self._slots(o))
+    def _crosses(self, slots: Sequence[int], lanes: bool) -> bool:
         return min(slots) < self._kept_apart(lanes) <= max(slots)
-
-    def _slots(self, o: Operand) -> Iterator[int]:
-        """The least and the largest slot, and some more."""
-        if o.table is not None:
-            yield from o.table.ravel().tolist()
-            return
-        group = next(g for g in self.plan.groups if any(x is o for x in (*g.operands, g.result)))
-        for j, i, k in itertools.product((0, group.rows - 1), (0, group.columns - 1), (0, o.count - 1)):
-            yield o.base + j * o.dj + i * o.di + k * o.dk
 
     def place(self, lanes: bool, slot: int) -> tuple[str, int]:
         """The array that holds a slot, and where in it."""
@@ -159,9 +151,8 @@ class Writer:
         """Numbers that are read as part of a row."""
         self._copy_joined(False)
         constants = self.plan.constants
-        read = {s for g in self.plan.groups for o in g.operands if o.number is None and not o.lanes
-                for s in self._all_slots(g, o) if s in constants}  # fmt: skip
-        read |= {s for varying, s in self.plan.results if not varying and s in constants}
+        read = {slot for varying, slots in [*self.read, *[(v, [s]) for v, s in self.plan.results]] if not varying
+                for slot in slots if slot in constants}  # fmt: skip
         for run in _runs(sorted(read)):
             if len(run) <= UNROLLED:
                 for s in run:
@@ -170,13 +161,6 @@ class Writer:
                 self.tables.append(self.language.numbers("t#", [constants[s] for s in run]))
                 with self.loop("i", len(run)) as i:
                     self.do(f"{self._at(False, run[0], i)} = t{len(self.tables) - 1}[{i}];")
-
-    def _all_slots(self, group: Group, o: Operand) -> Iterator[int]:
-        if o.table is not None:
-            yield from o.table.ravel().tolist()
-        else:
-            for j, i, k in itertools.product(range(group.rows), range(group.columns), range(o.count)):
-                yield o.base + j * o.dj + i * o.di + k * o.dk
 
     def _copy_joined(self, lanes: bool) -> None:
         if self.joined[lanes]:
@@ -243,8 +227,6 @@ class Writer:
 
     def apply(self, name: str, op: Op, operands: Sequence[str]) -> None:
         """An operation on operands at hand."""
-        if op not in ROWS:
-            raise no_row(op)
         row = ROWS[op]
         if op in OF_ARRAYS:
             self.longest = max(self.longest, len(operands))
@@ -321,6 +303,15 @@ class Writer:
 
     def uses(self, name: str) -> bool:
         return bool(re.search(rf"\b{name}\b", "\n".join(self.lines)))
+
+
+def slots_of(group: Group, o: Operand) -> list[int]:
+    """Of all operands that follow a pattern, member after member."""
+    if o.table is not None:
+        listed: list[int] = o.table.ravel().tolist()
+        return listed
+    places = itertools.product(range(group.rows), range(group.columns), range(o.count))
+    return [o.base + j * o.dj + i * o.di + k * o.dk for j, i, k in places]
 
 
 def _sum(base: int, *terms: tuple[int, str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 # ours -> the class in torch.nn and the settings by which it is the same function
 TORCH: dict[str, tuple[str, dict[str, float | str]]] = {
@@ -21,12 +21,21 @@ _OURS = {name: (ours, settings) for ours, (name, settings) in TORCH.items()}
 _LAYERS = "Linear layers with a bias, each with at most one activation after it"
 
 
-def layers_of(sequential: Iterable[Any]) -> list[tuple[int, int, str, dict[str, Any]]]:
-    """(inputs, outputs, activation, {"weight": rows, "bias": numbers}) of each Linear layer.
+class Linear(NamedTuple):
+    """state: {"weight": nout rows of nin numbers, "bias": nout numbers}"""
+
+    nin: int
+    nout: int
+    activation: str
+    state: dict[str, Any]
+
+
+def layers_of(sequential: Iterable[Any]) -> list[Linear]:
+    """Each Linear layer with the activation after it.
 
     TypeError for what is no such module; ValueError for an activation that is another function here, with what it is.
     """
-    found: list[tuple[int, int, str, dict[str, Any]]] = []
+    found: list[Linear] = []
     free = False  # may the layer still get an activation?
     for i, part in enumerate(sequential):
         kind = type(part).__name__
@@ -34,7 +43,7 @@ def layers_of(sequential: Iterable[Any]) -> list[tuple[int, int, str, dict[str, 
             continue
         if kind == "Linear" and part.bias is not None:
             weight, bias = part.weight.tolist(), part.bias.tolist()
-            found.append((len(weight[0]), len(weight), "linear", {"weight": weight, "bias": bias}))
+            found.append(Linear(len(weight[0]), len(weight), "linear", {"weight": weight, "bias": bias}))
             free = True
         elif kind in _OURS and free:
             ours, settings = _OURS[kind]
@@ -42,7 +51,7 @@ def layers_of(sequential: Iterable[Any]) -> list[tuple[int, int, str, dict[str, 
                 got = getattr(part, name, expected)
                 if got != expected and (kind, name) != ("Softplus", "threshold"):  # which is near the same function
                     raise ValueError(f"layer {i} is a {kind} with {name}={got!r}, here {ours!r} has {expected!r}")
-            found[-1], free = (*found[-1][:2], ours, found[-1][3]), False
+            found[-1], free = found[-1]._replace(activation=ours), False
         else:
             raise TypeError(f"from_torch takes an nn.Sequential of {_LAYERS}; layer {i} is {part!r}")
     if not found:

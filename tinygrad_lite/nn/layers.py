@@ -9,6 +9,7 @@ from .. import expect
 from ..engine import Number, Value, affine
 from ..ops import dot
 from .activations import Activation, activation_function, activation_name
+from .from_torch import layers_of
 from .initialisers import Init, Seed, generator, initialiser
 from .module import Module
 from .tensors import Tensor
@@ -122,12 +123,10 @@ class MLP(Module):
     @classmethod
     def from_torch(cls, sequential: Any) -> MLP:
         """The MLP that a PyTorch nn.Sequential of Linear layers and activations is, with its numbers."""
-        from .from_torch import layers_of
-
         found = layers_of(sequential)
-        model = cls(found[0][0], [nout for _, nout, _, _ in found], init=lambda nin, rng: 0.0)
-        model.layers = [Layer(nin, nout, phi, lambda nin, rng: 0.0) for nin, nout, phi, _ in found]
-        model.load_state_dict({f"layers.{i}.{k}": x for i, (*_, state) in enumerate(found) for k, x in state.items()})
+        model = cls(found[0].nin, [layer.nout for layer in found])
+        model.layers = [Layer(layer.nin, layer.nout, layer.activation) for layer in found]
+        model.load_state_dict({f"layers.{i}.{k}": x for i, layer in enumerate(found) for k, x in layer.state.items()})
         return model
 
     def __call__(self, x: Sequence[Number]) -> Any:
