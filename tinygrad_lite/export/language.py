@@ -28,6 +28,7 @@ class C:
     """C99, in numbers of type `real`: double or float."""
 
     end = "}"
+    ON_STACK = 8192  # numbers of an array: a larger one is kept between calls
 
     def __init__(self, real: str) -> None:
         self.real = real
@@ -47,8 +48,7 @@ class C:
         return f"for (int {index} = 0; {index} < {count}; {index}++) {{"
 
     def memory(self, name: str, size: int) -> str:
-        # beyond what a small stack holds it is kept between calls: the function is then for one thread at a time
-        return f"{'static ' if size > 8192 else ''}real {name}[{size}];"
+        return f"{'static ' if size > self.ON_STACK else ''}real {name}[{size}];"
 
     def numbers(self, name: str, numbers: Iterable[float]) -> str:
         listed = [self.number(x) for x in numbers]

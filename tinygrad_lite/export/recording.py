@@ -154,7 +154,7 @@ def _of_step(loss: Callable[..., object], example: Sequence[object], opt: Optimi
     terms = _Terms(strict=False)
     leaves: dict[Value, int] = {x: terms.leaf(INPUT, i) for i, x in enumerate(traced.inputs)}
     leaves |= {x: terms.leaf(PARAMETER, i) for i, x in enumerate(places)}
-    masked = any(node.op not in _FINITE for node in traced_nodes(traced.outputs[0], set()))
+    masked = any(node.op not in _FINITE for node in traced_nodes(traced.outputs[0], leaves))
     wanted = terms.include([traced.outputs[0], *_gradient(traced.outputs[0], places[:moved], masked)], leaves)
     varying, weight = varying_terms(terms), terms.leaf(STATE, 0)  # 1 / examples
     sums = sums_over_examples(terms, wanted)

@@ -108,6 +108,7 @@ def _c(writer: Writer, found: Recorded, name: str, constant: bool) -> str:
     language, memory = writer.language, writer.memory()
     assert isinstance(language, C)
     bytes_ = sum(memory.values()) * (8 if language.real == "double" else 4)
+    kept = ", kept between calls: for one thread at a time" if max(memory.values(), default=0) > C.ON_STACK else ""
     usage = (
         f"double loss = {name}(parameters, {'state, ' if found.state_size else ''}rows, n, 0.1, t);"
         if found.update
@@ -117,7 +118,7 @@ def _c(writer: Writer, found: Recorded, name: str, constant: bool) -> str:
     about = _about(found, name, constant)
     head = [
         f"/* {about}\n   Usage: {usage}",
-        f"   Works in {bytes_:,} bytes. C99; link with -lm, without -ffast-math: nan and infinity count. */",
+        f"   Works in {bytes_:,} bytes{kept}. C99; link with -lm, without -ffast-math: nan and infinity count. */",
         "#include <math.h>",
         _sizes(found, name),
     ]
