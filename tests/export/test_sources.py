@@ -135,7 +135,7 @@ def test_a_training_step_in_c_is_that_of_fit(rule, tmp_path):
     close(list(parameters), numbers, 1e-9)
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("rule", OPTIMISERS)
 def test_a_training_step_in_javascript_is_that_of_fit(rule):
     training = Training(OPTIMISERS[rule])
@@ -301,6 +301,12 @@ def test_an_operation_of_ones_own_is_written_with_those_of_the_table_or_refused_
         (lambda: export.c(lambda x: x), TypeError, "an example of the arguments of <lambda>"),
         (lambda: export.c(lambda x: [x, x], 0.0, gradient="inputs"), TypeError, "returns 2: return one"),
         (lambda: export.c(lambda x: x, 0.0, nodes=True), TypeError, "nodes=True expects a Value"),
+        (lambda: export.c(Value(1.0), 0.0), TypeError, "the arguments of a Value are its leaves"),
+        (lambda: export.c(Value(1.0), gradient="all"), ValueError, 'True, False or "inputs", got \'all\''),
+        (
+            lambda: export.c(lambda x: x, 0.0, gradient=True, optimizer=optim.SGD([Value(1.0)], 0.1)), TypeError,
+            "a training step has the gradient in it",
+        ),
         (lambda: export.c(lambda x: x, 0.0, name="while"), ValueError, "such as net, got 'while'"),
         (lambda: export.c(lambda x: x, 0.0, name="t1"), ValueError, "such as net, got 't1'"),
         (lambda: export.c(lambda x: x, 0.0, real="half"), ValueError, '"double" or "float", got'),

@@ -66,10 +66,14 @@ def recorded(
     f: object, example: Sequence[object], gradient: Gradient, nodes: bool, optimizer: Optimizer | None
 ) -> Recorded:
     """What f computes of one example, or with an optimizer a step of training on some."""
-    if nodes and (not isinstance(f, Value) or gradient or optimizer):
-        raise TypeError(
-            "nodes=True expects a Value, whose nodes' data and gradients it writes, and nothing else with it"
-        )
+    if gradient not in (False, True, "inputs"):
+        raise ValueError(f'gradient must be True, False or "inputs", got {gradient!r}')
+    if optimizer is not None and gradient:
+        raise TypeError("a training step has the gradient in it: leave gradient out, or export it on its own")
+    if nodes and (not isinstance(f, Value) or gradient):
+        raise TypeError("nodes=True expects a Value, and writes its gradients too: leave gradient out")
+    if isinstance(f, Value) and (example or optimizer is not None):
+        raise TypeError("the arguments of a Value are its leaves: for a training step or an example write a function")
     with lock, no_collector():
         if isinstance(f, Value):
             return _of_graph(f, gradient, nodes)
