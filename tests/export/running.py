@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-FLAGS = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-O1"]
+FLAGS = "-std=c99 -Wall -Wextra -Werror -pedantic -Wconversion -Wsign-conversion -Wshadow -O1".split()  # noqa: SIM905
 
 
 def compiled(folder, *sources, flags=()):

@@ -334,3 +334,17 @@ def test_a_graph_without_likeness_is_refused_beyond_a_limit(monkeypatch):
 
     with pytest.raises(ValueError, match="writes at most 20: export a smaller part"):
         export.c(chain, 0.0)
+
+
+def test_results_that_are_an_input_a_parameter_a_number_or_nothing_of_an_example(tmp_path):
+    w = Value(2.5)
+
+    def f(x):
+        return [x, w, Value(3.0) * 1.0, x * w, w * w, w]
+
+    for got in both(tmp_path, f, 0.0, inputs=[[-1.5]]):
+        assert got == [-1.5, 2.5, 3.0, -3.75, 6.25, 2.5]
+    for got in both(tmp_path, lambda: [w * 2.0, w.exp()], inputs=[]):
+        close(got, [5.0, math.exp(2.5)])
+    for got in both(tmp_path, Value(4.0), nodes=True, inputs=[[7.0]]):
+        assert got == [7.0, 1.0]

@@ -27,7 +27,6 @@ _TAKEN = (
 class C:
     """C99, in numbers of type `real`: double or float."""
 
-    end = "}"
     ON_STACK = 8192  # numbers of an array: a larger one is kept between calls
 
     def __init__(self, real: str) -> None:
@@ -68,8 +67,6 @@ class C:
 
 class JavaScript:
     """An ES module. Numbers are doubles, arrays of them Float64Array."""
-
-    end = "}"
 
     def number(self, x: float) -> str:
         return "NaN" if x != x else ("-" if x < 0 else "") + "Infinity" if x - x != 0.0 else repr(x)

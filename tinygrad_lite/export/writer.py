@@ -58,7 +58,7 @@ class Writer:
         self.indent += 1
         yield
         self.indent -= 1
-        self.do(self.language.end)
+        self.do("}")
 
     @contextmanager
     def loop(self, index: str, count: int | str) -> Iterator[str]:
