@@ -16,6 +16,7 @@ from tinygrad_lite import nn, ops
 from tinygrad_lite.compiler import vector_math
 from tinygrad_lite.compiler.elementwise import ELEMENTWISE
 from tinygrad_lite.compiler.lowerings import LOWERINGS
+from tinygrad_lite.export.rows import ROWS
 
 from .operation import *
 
@@ -1711,6 +1712,8 @@ def missing(table: tuple[ops.Op, ...] = ops.OPS) -> list[str]:
             lacks.append("row in tinygrad_lite/compiler/lowerings.py (LOWERINGS)")
         if op not in ELEMENTWISE:
             lacks.append("row in tinygrad_lite/compiler/elementwise.py (ELEMENTWISE)")
+        if op not in ROWS:
+            lacks.append("row in tinygrad_lite/export/rows.py (ROWS)")
         if callable(getattr(vector_math, op.name, None)) and record.vectorised is None:
             lacks.append("operands that try its code in vector_math.py (vectorised, in its record)")
         if record.operator is None and not (
@@ -1729,6 +1732,7 @@ def missing(table: tuple[ops.Op, ...] = ops.OPS) -> list[str]:
         "has a record in tests/operations.py": OPERATIONS,
         "has a lowering (LOWERINGS)": LOWERINGS,
         "has a row for arrays (ELEMENTWISE)": ELEMENTWISE,
+        "has a row of C and JavaScript (ROWS)": ROWS,
     }
     for what, known in elsewhere.items():
         found += [f"{op.name} {what} and is not in OPS" for op in known if op not in table]

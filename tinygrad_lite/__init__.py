@@ -25,22 +25,25 @@ from .ops import *  # noqa: F403
 from .train import History, fit
 
 if TYPE_CHECKING:
+    from . import export
     from .draw.player import player
     from .explanation import explain
 
 
 def __getattr__(name: str) -> object:
-    """`explain` and `player` are loaded at their first use, which keeps the import quick."""
-    if name not in ("explain", "player"):
+    """`explain`, `export` and `player` are loaded at their first use, which keeps the import quick."""
+    if name not in ("explain", "export", "player"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "export":
+        return importlib.import_module(".export", __name__)
     module = importlib.import_module(".draw.player" if name == "player" else ".explanation", __name__)
     return getattr(module, name)
 
 
 __version__ = "0.1.0"
 __all__ = [
-    "History", "TrainingWarning", "Value", "anomaly", "check_op", "data", "doctor", "draw_dot", "explain", "fit",
-    "grad", "gradcheck", "hessian", "hvp", "jacobian", "jit", "load", "nn", "no_grad", "optim", "player", "save",
+    "History", "TrainingWarning", "Value", "anomaly", "check_op", "data", "doctor", "draw_dot", "explain", "export",
+    "fit", "grad", "gradcheck", "hessian", "hvp", "jacobian", "jit", "load", "nn", "no_grad", "optim", "player", "save",
     "scope",
 ]  # fmt: skip
 __all__ += ops.__all__

@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from .nn import Module, shape
+from .nn.sequences import in_sequence
 from .parts import printable
 
 if TYPE_CHECKING:
@@ -37,7 +38,11 @@ def save(model: Module, path: str | os.PathLike[str]) -> None:
     np, safetensors = _libraries()
     _check_model("save", model)
     arrays = {name: np.array(numbers, dtype="<f8") for name, numbers in model.state_dict().items()}
-    content = _encode(safetensors, arrays)
+    write_whole(path, _encode(safetensors, arrays))
+
+
+def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
+    """Writes a file, atomically: see `save`."""
     old = _regular(path)
     path = Path(os.path.realpath(path))
     if not path.parent.is_dir():
@@ -64,7 +69,7 @@ def save(model: Module, path: str | os.PathLike[str]) -> None:
 
 def load(model: Module, path: str | os.PathLike[str]) -> None:
     """Reads the parameters of model from a safetensors file: one of `save`'s, whose checksum must hold,
-    or PyTorch's (float64, float32 or float16).
+    or PyTorch's (float64, float32 or float16), also of an nn.Sequential, whose layers are taken in order.
 
     ValueError, and model unchanged, where the file is damaged, truncated, of another kind, or made for
     another model: before more is read than the model has room for. OSError where path is none or no file. Nothing in
@@ -91,7 +96,7 @@ def load(model: Module, path: str | os.PathLike[str]) -> None:
     if ours and _encode(safetensors, arrays) != content:  # what `save` would write, bit for bit
         raise ValueError(f"{path} is damaged: its content does not match its checksum; copy it again")
     got = {name: array.shape for name, array in arrays.items()}
-    if expected != got:
+    if expected != got and in_sequence(expected, got) is None:
         raise _another_model(path, expected, got)
     model.load_state_dict({name: array.astype(float).tolist() for name, array in arrays.items()})
 

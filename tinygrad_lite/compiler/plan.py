@@ -12,14 +12,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Container, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
 from .. import ops
 from ..ops import Op
-from .computation import Computation, needed_terms, varying_terms
-from .simplify import CONSTANT, INPUT, LEAVES, PARAMETER, STATE, SUM
+from .computation import needed_terms, varying_terms
+from .simplify import CONSTANT, INPUT, LEAVES, PARAMETER, STATE, SUM, Terms
 
 Slots: TypeAlias = np.ndarray  # integers
 
@@ -136,13 +136,22 @@ class Plan:
     simplified_terms: int
 
 
-def plan(computation: Computation, rows: Container[Op]) -> Plan:
+class Planned(Protocol):
+    """A `Computation`, or whatever has terms, results among them, and so many inputs and parameters."""
+
+    terms: Terms
+    results: list[int]
+    inputs: int
+    parameters: int
+
+
+def plan(computation: Planned, rows: Container[Op]) -> Plan:
     """The groups of a computation. rows: operations whose operands the backend reads in a loop over slots."""
     return _Planner(computation, rows).plan()
 
 
 class _Planner:
-    def __init__(self, computation: Computation, rows: Container[Op]) -> None:
+    def __init__(self, computation: Planned, rows: Container[Op]) -> None:
         self.terms, self.results, self.row_ops = computation.terms, computation.results, rows
         self.varying = varying_terms(self.terms)
         self.order = needed_terms(self.terms, self.results)

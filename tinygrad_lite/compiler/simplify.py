@@ -26,6 +26,8 @@ class Terms:
     strict: only rewritings that keep every bit; otherwise also small powers as products.
     """
 
+    reader, rows = "jit cannot compile", "compiler/lowerings.py"  # who reads the terms, for messages
+
     def __init__(self, strict: bool) -> None:
         self.ops: list[Op] = []
         self.args: list[Args] = []
@@ -58,10 +60,25 @@ class Terms:
             return int(self.args[args[0]][0])
         if op is ops.add and self.ops[args[1]] is ops.neg:
             return self.add(ops.sub, (args[0], self.args[args[1]][0]))
-        if op is ops.where and args[1] == args[2]:
-            return args[1]
+        if op is ops.where:
+            args = self._chosen(*args)
+            if args[1] == args[2]:
+                return args[1]
         args = tuple(args)
         return self._term(op, args, (op, args))
+
+    def _chosen(self, condition: int, this: int, other: int) -> tuple[int, int, int]:
+        """The operands of a where, without what an inner one asks again, as masks of what was selected do."""
+        while self.ops[condition] is ops.where and self.number(self.args[condition][2]) == 0.0:
+            inner, yes, _ = self.args[condition]
+            if not self.number(yes):  # not known, or 0
+                break
+            condition = inner
+        while self.ops[this] is ops.where and self.args[this][0] == condition:
+            this = self.args[this][1]
+        while self.ops[other] is ops.where and self.args[other][0] == condition:
+            other = self.args[other][2]
+        return condition, this, other
 
     def _with_constant(self, op: Op, args: Sequence[int]) -> int | None:
         """What holds for every operand, NaN, infinities and the sign of zero included."""
@@ -112,11 +129,11 @@ class Terms:
                 found = called(op.value, inputs)
             except TypeError as error:
                 raise NotImplementedError(
-                    f"jit cannot compile {op.name} yet: its value is not made of operations of the table ({error}). "
-                    f"Add a row to compiler/lowerings.py, or write {op.name} with operations of the table"
+                    f"{self.reader} {op.name} yet: its value is not made of operations of the table ({error}). "
+                    f"Add a row to {self.rows}, or write {op.name} with operations of the table"
                 ) from None
         if not isinstance(found, (Value, int, float)):
-            raise NotImplementedError(f"jit cannot compile {op.name} yet: its value returns {found!r}, not a number")
+            raise NotImplementedError(f"{self.reader} {op.name} yet: its value returns {found!r}, not a number")
         root = found if isinstance(found, Value) else float(found)
         return self.include([root], dict(zip(inputs, args)))[0]
 

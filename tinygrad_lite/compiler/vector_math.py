@@ -31,19 +31,19 @@ _COS = [
     4.16666666666666019037e-02, -1.38888888888741095749e-03, 2.48015872894767294178e-05,
     -2.75573143513906633035e-07, 2.08757232129817482790e-09, -1.13596475577881948265e-11,
 ]  # fmt: skip
-_ERF_TOP = [
+ERF_TOP = [
     1.28379167095512558561e-01, -3.25042107247001499370e-01, -2.84817495755985104766e-02,
     -5.77027029648944159157e-03, -2.37630166566501626084e-05,
 ]  # fmt: skip
-_ERF_BOTTOM = [
+ERF_BOTTOM = [
     1.0, 3.97917223959155352819e-01, 6.50222499887672944485e-02, 5.08130628187576562776e-03,
     1.32494738004321644526e-04, -3.96022827877536812320e-06,
 ]  # fmt: skip
-_ERFC_TOP = [
+ERFC_TOP = [
     1230.33935479799725, 2051.07837782607147, 1712.04761263407058, 881.952221241769090, 298.635138197400131,
     66.1191906371416295, 8.88314979438837594, 0.564188496988670089, 2.15311535474403846e-08,
 ]  # fmt: skip
-_ERFC_BOTTOM = [
+ERFC_BOTTOM = [
     1230.33935480374942, 3439.36767414372164, 4362.61909014324716, 3290.79923573345963, 1621.38957456669019,
     537.181101862009858, 117.693950891312499, 15.7449261107098347, 1.0,
 ]  # fmt: skip
@@ -237,8 +237,8 @@ def erf(c: Code, x: str) -> str:
     size = c.select(c.compare("ogt", size, c.number(6.0)), c.number(6.0), size)
     square = c.mul(size, size)
     near = c.compare("olt", size, c.number(0.84375))
-    top = c.select(near, polynomial(c, square, _ERF_TOP), polynomial(c, size, _ERFC_TOP))
-    bottom = c.select(near, polynomial(c, square, _ERF_BOTTOM), polynomial(c, size, _ERFC_BOTTOM))
+    top = c.select(near, polynomial(c, square, ERF_TOP), polynomial(c, size, ERFC_TOP))
+    bottom = c.select(near, polynomial(c, square, ERF_BOTTOM), polynomial(c, size, ERFC_BOTTOM))
     ratio = c.div(top, bottom)
     beyond = c.fma(c.negative(exp(c, c.negative(square))), ratio, c.number(1.0))
     return c.copysign(c.select(near, c.fma(size, ratio, size), beyond), x)

@@ -9,6 +9,7 @@ from .. import expect
 from ..engine import Number, Value, affine
 from ..ops import dot
 from .activations import Activation, activation_function, activation_name
+from .from_torch import layers_of
 from .initialisers import Init, Seed, generator, initialiser
 from .module import Module
 from .tensors import Tensor
@@ -119,6 +120,15 @@ class MLP(Module):
         rng, sizes = generator(seed), [nin, *nouts]
         activations = [activation] * (len(nouts) - 1) + [output]
         self.layers = [Layer(m, n, phi, init, rng) for m, n, phi in zip(sizes, nouts, activations)]
+
+    @classmethod
+    def from_torch(cls, sequential: Any) -> MLP:
+        """The MLP that a PyTorch nn.Sequential of Linear layers and activations is, with its numbers."""
+        found = layers_of(sequential)
+        model = cls(found[0].nin, [layer.nout for layer in found])
+        model.layers = [Layer(layer.nin, layer.nout, layer.activation) for layer in found]
+        model.load_state_dict({f"layers.{i}.{k}": x for i, layer in enumerate(found) for k, x in layer.state.items()})
+        return model
 
     def __call__(self, x: Sequence[Number]) -> Any:
         """x: nin numbers or Values. Returns the last layer's Values, or its one Value."""

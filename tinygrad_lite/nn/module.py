@@ -14,6 +14,7 @@ from ..engine import Value, current_scope
 from ..ieee import same
 from ..ops import as_float
 from .parameters import Part, parameters, path, walk
+from .sequences import in_sequence
 from .tensors import Tensor, flat, mapped, shape
 
 M = TypeVar("M", bound="Module")
@@ -71,11 +72,13 @@ class Module(Part):
         return {name: mapped(lambda v: v.data, tensor) for name, tensor in self._all_tensors().items()}
 
     def load_state_dict(self, state: Mapping[str, object]) -> None:
-        """Loads the numbers of a `state_dict`. ValueError, and nothing changed, where names or shapes
-        differ; TypeError where something is not a number."""
+        """Loads the numbers of a `state_dict`, also of PyTorch's nn.Sequential, whose layers "0.weight", "0.bias",
+        "2.weight", ... are taken in order. ValueError, and nothing changed, where names or shapes differ; TypeError
+        where something is not a number."""
         if not isinstance(state, Mapping):
             raise TypeError(f"load_state_dict expects a dict as of state_dict(), got {reprlib.repr(state)}")
         tensors = self._all_tensors()
+        state = _renamed(tensors, state)
         missing, unknown = tensors.keys() - state.keys(), state.keys() - tensors.keys()
         if missing or unknown:
             raise ValueError(
@@ -128,6 +131,18 @@ def _remembered(call: Callable[Concatenate[M, P], T]) -> Callable[Concatenate[M,
         return out
 
     return remembered
+
+
+def _renamed(tensors: Mapping[str, Tensor], state: Mapping[str, object]) -> Mapping[str, object]:
+    """The state by our names, where it has those of a sequence."""
+    if tensors.keys() == state.keys() or not all(isinstance(name, str) for name in state):
+        return state
+    try:
+        expected, got = ({name: shape(x) for name, x in both.items()} for both in (tensors, state))
+    except ValueError:  # of a ragged list, which is refused by its name later
+        return state
+    names = in_sequence(expected, got)
+    return state if names is None else {name: state[other] for name, other in names.items()}
 
 
 def _numbers(name: str, given: object, expected: tuple[int, ...]) -> list[float]:
