@@ -29,7 +29,7 @@ def run(name, source, names):
         assert source.rstrip().endswith(";") or shown(value)
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.ipynb")), ids=lambda path: path.stem)
 def test_every_cell_of_a_notebook_runs_and_what_it_claims_holds(path, monkeypatch):
     pyplot = pytest.importorskip("matplotlib.pyplot", reason="notebooks need the extra `demo`")

@@ -274,6 +274,7 @@ def test_ctrl_c_at_every_moment_leaves_whole_steps_and_training_goes_on(kind, co
     assert_ctrl_c_leaves_whole_steps(kind, modules, {"compiled": compiled})
 
 
+@pytest.mark.long
 @every_kind
 def test_ctrl_c_at_every_moment_of_array_operations_leaves_whole_steps(kind, quick):
     portable = pytest.importorskip("tinygrad_lite.compiler.portable")

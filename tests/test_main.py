@@ -87,6 +87,7 @@ def test_a_learning_rate_that_is_too_high_is_one_line_and_exit_1(tmp_path, capsy
     assert "anomaly" not in last
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("what", "lr", "said"),
     [

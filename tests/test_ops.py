@@ -300,6 +300,7 @@ def test_what_is_elsewhere_and_not_in_the_table_is_told():
         "tanh has a record in tests/operations.py and is not in OPS",
         "tanh has a lowering (LOWERINGS) and is not in OPS",
         "tanh has a row for arrays (ELEMENTWISE) and is not in OPS",
+        "tanh has a row of C and JavaScript (ROWS) and is not in OPS",
     ]
 
 

@@ -130,6 +130,7 @@ def shard(
     shards : how many, of examples side by side. By default 8, and more where they would hold over 100,000 examples.
     timeout : how many seconds a worker may take for an answer.
 
+    >>> from tinygrad_lite import data
     >>> X, y = data.moons(100)
     >>> data.shard(X, y)
     100 examples in 8 shards in this process

@@ -199,14 +199,14 @@ def html_like(label):
     root = ElementTree.fromstring(f"<label>{label[1:-1]}</label>")
     for element in root.iter():
         assert element.tag in {"label", "table", "tr", "td", "vr", "b", "font"}
-        assert element.attrib.keys() <= {"border", "cellborder", "cellspacing", "cellpadding", "color"}
+        assert element.attrib.keys() <= {"border", "cellborder", "cellspacing", "cellpadding", "color", "bgcolor"}
     cells = list(root.iter("td")) or [root]
     texts = ["".join(cell.itertext()) for cell in cells]
     assert not any("\\" in text.replace("\\\\", "") for text in texts)  # Graphviz puts a node's key in place of \N
     return [text.replace("\\\\", "\\") for text in texts]
 
 
-SVG = {"svg", "g", "rect", "path", "polygon", "text"}
+SVG = {"svg", "g", "rect", "path", "polygon", "text", "title"}
 SHAPES = {
     "x", "y", "width", "height", "rx", "ry", "d", "points", "fill", "stroke", "stroke-width", "stroke-opacity",
     "font-weight", "font-family", "font-size", "text-anchor", "viewBox", "class",
@@ -216,11 +216,18 @@ ANIMATED = {
     "calcMode", "repeatCount", "data-key", "data-tail", "data-head", "data-frames", "data-seconds", "data-view",
 }  # fmt: skip
 NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+COLOUR = "#[0-9a-f]{6}"
+RULES = re.compile(rf'(\[(fill|stroke|color)="{COLOUR}"\]\{{\2:{COLOUR}\}})*')
 
 
 def elements(text):
-    """The elements of an SVG document, with their names as they are written."""
+    """The elements of an SVG document, with their names as they are written; without the style sheet, which gives dark
+    colours for light ones and nothing else."""
     root = ElementTree.fromstring(text)
+    sheet = root[0]
+    assert sheet.tag.endswith("}style") and sheet.attrib == {"media": "(prefers-color-scheme: dark)"}
+    assert RULES.fullmatch(sheet.text or "") and not len(sheet)
+    root.remove(sheet)
     for element in root.iter():
         element.tag = element.tag.removeprefix("{http://www.w3.org/2000/svg}")
         for name in "x", "y", "width", "height", "rx", "ry":
@@ -291,9 +298,9 @@ def lesson(data):
     assert printable(captions) == captions or not captions.isascii()
     page = Page(Path(film.save(PATH.with_name("page.html"))).read_text(encoding="utf-8"))
     tags = " ".join(tag or "text" for tag, _ in page.events)
-    assert tags == "html head meta meta meta title text style text body div img script text"
-    assert page.events[-1][1] == film._script() and decoded(page.events[-3][1]["src"]) == film.svg
-    assert Page(film.html).events == page.events[-4:]
+    assert tags == "html head meta meta meta title text style text body div img p text script text"
+    assert page.events[-1][1] == film._script() and decoded(page.events[-5][1]["src"]) == film.svg
+    assert Page(film.html).events == page.events[-6:]
 
 
 # --- explanations

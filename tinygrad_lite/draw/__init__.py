@@ -48,10 +48,8 @@ def draw_dot(
     fold : "auto", int or list of str
         "auto", until about 50 boxes show the whole graph, whatever it is; 0, nothing; a depth, 1 to layers, 2 to
         neurons; or names such as ["layers.1"].
-    expand : bool
-        Draw a `dot` as its products and sum.
-    edges : bool
-        Write on every edge its local derivative d result / d operand, or how many scalar edges it stands for.
+    expand, edges : bool
+        Draw a `dot` as its products and sum; write on every edge its local derivative d result / d operand, or how many scalar edges it stands for.
     limit : int
         The most boxes that are drawn, operations and plain numbers among them.
 

@@ -64,10 +64,9 @@ def _chain(end: Value, links: set[Value]) -> Term:
     stack: list[tuple[int, Number]] = [(1, end)]  # explicit: a chain may be as long as the graph
     while stack:
         sign, x = stack.pop()
-        if x is not end and x not in links:
+        if not isinstance(x, Value) or (x is not end and x not in links):
             found.append((sign, x))
             continue
-        assert isinstance(x, Value)
         inside.append(x)
         signs = [-sign] if x.op is ops.neg else [sign, -sign] if x.op is ops.sub else [sign] * len(x.args)
         stack.extend(reversed(list(zip(signs, x.args))))

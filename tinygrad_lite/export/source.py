@@ -43,7 +43,10 @@ def source(found: Recorded, language: C | JavaScript, name: str, constant: bool)
     constant = constant and not found.update and found.parameters > 0
     writer = Writer(language, found)
     writer.write()
-    text = (_c if isinstance(language, C) else _javascript)(writer, found, name, constant)
+    if isinstance(language, C):
+        text = _c(writer, language, found, name, constant)
+    else:
+        text = _javascript(writer, language, found, name, constant)
     whole = Source(text)
     whole.inputs, whole.results = found.arguments, found.meanings
     whole.parameters, whole.tensors = found.values, found.tensors
@@ -104,9 +107,8 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names if len(names) <= 6 else [*names[:3], "...", names[-1]])
 
 
-def _c(writer: Writer, found: Recorded, name: str, constant: bool) -> str:
-    language, memory = writer.language, writer.memory()
-    assert isinstance(language, C)
+def _c(writer: Writer, language: C, found: Recorded, name: str, constant: bool) -> str:
+    memory = writer.memory()
     bytes_ = sum(memory.values()) * (8 if language.real == "double" else 4)
     kept = ", kept between calls: for one thread at a time" if max(memory.values(), default=0) > C.ON_STACK else ""
     usage = (
@@ -143,9 +145,8 @@ def _c(writer: Writer, found: Recorded, name: str, constant: bool) -> str:
     return "\n".join(head) + language.finished(code)
 
 
-def _javascript(writer: Writer, found: Recorded, name: str, constant: bool) -> str:
-    language, memory = writer.language, writer.memory()
-    assert isinstance(language, JavaScript)
+def _javascript(writer: Writer, language: JavaScript, found: Recorded, name: str, constant: bool) -> str:
+    memory = writer.memory()
     tables = [text.replace("t#", f"t{k}", 1) for k, text in enumerate(writer.tables)]
     tables += [language.memory(array, size) for array, size in memory.items()]
     parameters = "parameters"
