@@ -49,7 +49,8 @@ def draw_dot(
         "auto", until about 50 boxes show the whole graph, whatever it is; 0, nothing; a depth, 1 to layers, 2 to
         neurons; or names such as ["layers.1"].
     expand, edges : bool
-        Draw a `dot` as its products and sum; write on every edge its local derivative d result / d operand, or how many scalar edges it stands for.
+        Draw a `dot` as its products and sum; write on every edge its local derivative d result / d operand, or how many
+        scalar edges it stands for.
     limit : int
         The most boxes that are drawn, operations and plain numbers among them.
 
