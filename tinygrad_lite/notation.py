@@ -123,7 +123,9 @@ def written(op: Op, xs: Sequence[Written]) -> Written:
         return Written(f"dot({text})", _plus([*products, *xs[2 * n :]]), _SUM)
     if op is ops.pick:
         text = f"{texts[0]}, [{', '.join(texts[1:])}]"
-    elif op.pack and op not in (ops.maximum, ops.minimum):
+    elif op is ops.cross_entropy:
+        text = f"[{', '.join(texts[:-1])}], {texts[-1]}"
+    elif op.pack and op.arity < 0 and op not in (ops.maximum, ops.minimum):
         text = f"[{text}]"
     text = f"{op.name}({text})"
     if op is ops.total:

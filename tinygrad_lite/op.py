@@ -185,6 +185,8 @@ class Op:
         """What a function of the operation returned as a float; TypeError where it is no real number."""
         if x.__class__ is float:
             return x
+        if _is_open(x):
+            raise NotImplementedError(f"{what} of {self.name} is still open")
         if not is_number(x):
             missing = ": is there a `return`?" if x is None else ""
             raise TypeError(f"{what} of {self.name} must be one real number, got {x!r}{missing}")

@@ -575,7 +575,7 @@ def test_no_code_assumes_finite_numbers_or_flushes():
 @pytest.mark.long
 def test_the_code_does_not_grow_with_the_width_of_a_layer():
     sizes = []
-    for width in 8, 32, 128:
+    for width in 14, 32, 128:  # none of which tiles of 4 or 6 members fill
         model = nn.MLP(4, [width, width, 1], activation="tanh", seed=0)
         f = jit(lambda x, y: (model(x) - y) ** 2)
         f.mean([[0.1] * 4] * 3, [1.0] * 3)

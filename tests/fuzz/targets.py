@@ -183,7 +183,18 @@ def dot_source(data):
     assert [node.get_name().strip('"') for node in nodes] == [box.key for box in boxes]
     assert not parsed.get_subgraphs()
     for node, box in zip(nodes, boxes):
-        look = {"label", "shape", "fillcolor", "color", "fontcolor", "margin", "style", "height", "peripheries"}
+        look = {
+            "label",
+            "shape",
+            "fillcolor",
+            "color",
+            "fontcolor",
+            "margin",
+            "style",
+            "height",
+            "peripheries",
+            "tooltip",
+        }
         assert node.get_attributes().keys() <= look
         assert html_like(node.get_label()) == [one_line(text) or " " for text in box.texts]
     edges = [(edge.get_source(), edge.get_destination(), edge) for edge in parsed.get_edges()]
@@ -209,7 +220,7 @@ def html_like(label):
 SVG = {"svg", "g", "rect", "path", "polygon", "text", "title"}
 SHAPES = {
     "x", "y", "width", "height", "rx", "ry", "d", "points", "fill", "stroke", "stroke-width", "stroke-opacity",
-    "font-weight", "font-family", "font-size", "text-anchor", "viewBox", "class",
+    "font-weight", "font-family", "font-size", "text-anchor", "viewBox", "class", "stroke-dasharray",
 }  # fmt: skip
 ANIMATED = {
     "id", "href", "color", "opacity", "transform", "dy", "overflow", "attributeName", "values", "keyTimes", "dur",

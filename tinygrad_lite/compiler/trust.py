@@ -90,7 +90,8 @@ def _decided_by_rounding(node: Value, errors: Mapping[Value, float]) -> bool:
     if op in AT_TIES:
         return sum(bool(abs(x - node.data) <= e + 4.0 * errors[node]) for x, e in reach) > 1
     stair = ops.floor_div if op is ops.mod else cast(Op, op)
-    return len({stair.value(*point) for point in itertools.product(*[(x - e, x + e) for x, e in reach])}) > 1
+    around = itertools.product(*[(x - e, x, x + e) for x, e in reach])
+    return len({stair.value(*point) for point in around}) > 1
 
 
 def _errors(order: Sequence[Value]) -> dict[Value, float]:

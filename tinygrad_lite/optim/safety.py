@@ -117,7 +117,7 @@ def _steps(t: object) -> int:
     """The number of steps made: of any whole kind, such as an array's of one number."""
     steps = expect.whole("t", _no_bool("t", t), least=0, of="steps")
     if steps > 2**53:
-        raise ValueError(f"t must be a whole number of steps, at most 2**53, beyond which t + 1.0 is t; got {steps}")
+        raise ValueError(f"t must be a whole number of steps, at least 0, got {steps}: beyond 2**53 t + 1.0 is t")
     return steps
 
 
