@@ -161,10 +161,12 @@ class Tracer(Value):
     def __ge__(self, other: Number) -> bool:
         return condition(ops.less_equal, other, self)
 
-    def __hash__(self) -> int:
+    def _watched_hash(self) -> int:
         if _budget.watching and not in_package(sys._getframe(1)):  # a dict or set looks for an equal number
             self._refuse("a dict or set was asked for it", "write where(x == 1, a, b), or pick(k, numbers)")
         return object.__hash__(self)
+
+    __hash__ = object.__hash__  # but while a function of the user's runs, see `called`
 
     def __eq__(self, other: object) -> bool:
         """A condition where the engine compares numbers, which a branch on it refuses; between nodes identity."""
@@ -310,6 +312,7 @@ def called(function: Callable[..., object], arguments: Sequence[object]) -> obje
     """The function of these placeholders. TypeError where it asks them for what they do not have yet, also where it
     catches that error itself; where a line of the user's fails in another way, TypeError that names the line."""
     before, _budget.watching, _budget.refused = _budget.watching, True, None
+    Tracer.__hash__ = Tracer._watched_hash  # type: ignore[method-assign]
     try:
         found = function(*arguments)
     except Exception as error:
@@ -324,6 +327,8 @@ def called(function: Callable[..., object], arguments: Sequence[object]) -> obje
         ) from error
     finally:
         _budget.watching = before
+        if not before:  # the compiler asks for millions of hashes
+            Tracer.__hash__ = object.__hash__  # type: ignore[method-assign, assignment]
     if _budget.refused is not None:
         raise _budget.refused
     return found
