@@ -312,7 +312,7 @@ def called(function: Callable[..., object], arguments: Sequence[object]) -> obje
     """The function of these placeholders. TypeError where it asks them for what they do not have yet, also where it
     catches that error itself; where a line of the user's fails in another way, TypeError that names the line."""
     before, _budget.watching, _budget.refused = _budget.watching, True, None
-    Tracer.__hash__ = Tracer._watched_hash  # type: ignore[method-assign]
+    Tracer.__hash__ = Tracer._watched_hash  # type: ignore[method-assign, assignment]
     try:
         found = function(*arguments)
     except Exception as error:
