@@ -57,7 +57,7 @@ class Compiled:
         check_preconditions(traced, example)
         operands = (*traced.captured, *[x for _, x in outer])
         if not outer:
-            self._compare_sums(program, traced, example)
+            self._compare(program, traced, example, "sum")
         found = self._run(program, traced, example, 1.0, numbers_of(operands), wrt)
         n, m = len(traced.outputs), len(operands)
         gradients = found[n:].reshape(n, m).tolist()
@@ -78,7 +78,7 @@ class Compiled:
         check_preconditions(traced, batch)
         program = self._program(traced, batch.shapes, "each")
         rows = batch.rows(program.row)
-        self._compare_values(program, traced, batch, rows)
+        self._compare(program, traced, batch, "each")
         found = program(rows, _first(batch.n), 1.0, numbers_of(traced.captured))
         if anomaly_active() and not np.isfinite(found).all():
             blame(self._function, batch, [int(np.flatnonzero(~np.isfinite(found).all(axis=0))[0])])
@@ -113,7 +113,7 @@ class Compiled:
         check_preconditions(traced, batch)
         program = self._program(traced, batch.shapes, "sum")
         numbers = _numbers(traced, parameters)
-        self._compare_sums(program, traced, batch)
+        self._compare(program, traced, batch, "sum")
         found = self._run(program, traced, batch, 1.0 / batch.n, numbers)
         if anomaly_active() and not np.isfinite(found).all():
             blame(self._function, batch, range(batch.n))
@@ -121,36 +121,24 @@ class Compiled:
 
     # --- trust
 
-    def _to_compare(self, batch: Batch, traced: Trace, kind: str) -> list[int]:
-        """The examples to compare before a program is used for the first time."""
+    def _compare(self, program: Program, traced: Trace, batch: Batch, kind: str) -> None:
+        """Before a program is used for the first time: ValueError where it differs from the engine, see trust.py."""
         if not self.check or (batch.shapes, kind) in self._checked or no_grad_active() or anomaly_active():
-            return []
-        return trust.places(batch.n, len(traced.inputs) + len(traced.captured))
+            return
+        at = trust.places(batch.n, len(traced.inputs) + len(traced.captured))
+        if not at:
+            return
+        rows, numbers, n = batch.rows(program.row), numbers_of(traced.captured), len(traced.outputs)
 
-    def _compare_values(self, program: Program, traced: Trace, batch: Batch, rows: Array) -> None:
-        def native(i: int) -> Array:
-            found: Array = program(rows, np.array([i]), 1.0, numbers_of(traced.captured))
-            return found.reshape(-1, 1)
-
-        self._compare(traced, batch, "each", native, [])
-
-    def _compare_sums(self, program: Program, traced: Trace, batch: Batch) -> None:
-        def native(i: int) -> Array:
-            numbers = numbers_of(traced.captured)
-            found = program(batch.rows(program.row), np.array([i]), 1.0, numbers)
-            n = len(traced.outputs)
+        def compiled(i: int) -> Array:
+            found = program(rows, np.array([i]), 1.0, numbers).ravel()
             both: Array = np.column_stack([found[:n], found[n:].reshape(n, -1)])
             return both
 
-        self._compare(traced, batch, "sum", native, traced.captured)
-
-    def _compare(
-        self, traced: Trace, batch: Batch, kind: str, native: Callable[[int], Array], wrt: Sequence[Value]
-    ) -> None:
-        if at := self._to_compare(batch, traced, kind):
-            results = lambda *arguments: list(flat(self._function(*arguments)))  # noqa: E731
-            trust.check_examples(self.__name__, batch.given, at, results, native, wrt)
-            self._checked.add((batch.shapes, kind))
+        results = lambda *arguments: list(flat(self._function(*arguments)))  # noqa: E731
+        wrt = traced.captured if kind == "sum" else []
+        trust.check_examples(self.__name__, batch.given, at, results, compiled, wrt)
+        self._checked.add((batch.shapes, kind))
 
     def __copy__(self) -> Compiled:
         return Compiled(self._function, self.strict, self.check, self._wanted)
