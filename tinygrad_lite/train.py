@@ -88,8 +88,8 @@ def fit(
     rises, is not made of some parameter, or is made of one that opt has forgotten: whole modules may be frozen, not
     a part of one.
     """
-    shards = X if isinstance(X, Shards) else shard(X, y, client) if client is not None else None
     _check_call(loss, opt, X, y)
+    shards = X if isinstance(X, Shards) else shard(X, y, client) if client is not None else None
     epochs = expect.whole("epochs", epochs, least=0)
     if no_grad_active():
         raise RuntimeError("fit was called inside no_grad(): nothing is recorded, so nothing can be learnt")
